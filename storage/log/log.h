@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Log: the durable tier. Append-only segments over several Disks, reclaimed whole in FIFO order.
+//
+// Promises
+//  1. A record is readable at its Place until its segment is reclaimed; a Read that overlaps a
+//     reclaim ends with ABORTED, never with bytes of another record.
+//  2. Appended records are recovered after kill -9 once their `done` ran (LOGGED), and after a power
+//     cut once a DEVICE append or a seal covered them. Recovery needs no RocksDB: checkpoint, then
+//     footers, then a walk of batch pages; the highest (version, batch_seq) wins.
+//  3. Tombstones outlive everything that they kill: re-emitted at reclaim until every live segment
+//     is younger than their birth_seq. A dropped record that superseded another follows that rule.
+//  4. Segments are reclaimed in this order: no reads in flight; header with lap+1; fdatasync;
+//     checkpoint record deleted; reused. A seal: payload and pages, footer, fdatasync, checkpoint.
+// Layout: docs/formats.md, storage/log/format.h.
+// Threads: thread-safe. `done` callbacks run on a Disk's thread and must not block; LogOwner's
+// methods run on the log's own background thread (reclaim) or on the caller's of Recover.
+// Errors: canonical. A device that fails repeatedly is quarantined: its reads answer UNAVAILABLE.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "proto/wire/identity_digest.h"
+#include "proto/wire/key.h"
+#include "storage/base/clock.h"
+#include "storage/io/disk.h"
+#include "storage/options.h"
+
+namespace kvgate::storage {
+
+// Where a record's payload lies. Fits 48 bits: segment over all devices (u32), page (u16).
+struct Place {
+  uint32_t segment = 0;     // global number: device * segments_a_device_max + local number
+  uint16_t first_page = 0;  // of the payload, in 4 KiB pages of the segment; 0 = no place
+  friend bool operator==(const Place&, const Place&) = default;
+  bool valid() const { return first_page != 0; }
+};
+
+enum class RecordType : uint8_t { kValue = 1, kTombstone = 2 };
+
+// What the index knows of a record: one 64 B entry on disk, without payload.
+struct RecordMeta {
+  RecordType type = RecordType::kValue;
+  bool supersedes = false;     // an older record of the same block may lie in the log
+  bool all_siblings = false;   // tombstone of every group and shard of the key
+  uint32_t ns = 0;             // NamespaceId
+  wire::Hash128 hash, parent;
+  uint8_t group = 0, shard = 0;
+  uint64_t version = 0;        // 48 bit
+  uint32_t length = 0;         // payload bytes
+  uint32_t crc = 0;            // block checksum (proto/wire/checksum.h)
+  uint64_t birth_seq = 0;      // tombstones
+  uint32_t expiry_s = 0, written_s = 0;  // cache clock; expiry 0 = never
+  uint32_t depth = 0;          // saturates at 65,535 on disk
+  uint64_t producer = 0;
+};
+
+struct NamespaceRecord {
+  uint32_t id = 0;
+  std::string tenant, alias;
+  std::string identity;  // canonical bytes; empty when only the digest survived
+  wire::IdentityDigest identity_digest{};
+};
+
+struct AppendRequest {
+  RecordMeta meta;
+  std::string key;  // full key; may be empty for hash-only tombstones
+  // Payload in memory that stays alive and unchanged until `done`; 4 KiB aligned, with at least
+  // AlignUp(length) bytes of which those beyond `length` are zero.
+  const std::byte* payload = nullptr;
+  bool device_durable = false;  // `done` waits for fdatasync
+  std::function<void(absl::StatusOr<Place>)> done;
+};
+
+// The store behind the log.
+class LogOwner {
+ public:
+  virtual ~LogOwner() = default;
+  // At reclaim: of a segment's value records, which deserve to be written again? Indexes into
+  // `records`, best first; the log takes from the front while the reinsertion budget lasts.
+  // Records that the index no longer holds at this place must not be named. Ones in `must` (pinned)
+  // come first and outside the budget.
+  struct Verdict {
+    std::vector<uint32_t> must, want;
+  };
+  virtual Verdict JudgeReclaim(uint32_t segment, std::span<const RecordMeta> records,
+                               std::span<const Place> places) = 0;
+  // A reinserted record is at `to` now: compare-and-set on (version, from).
+  virtual void Moved(const RecordMeta& record, Place from, Place to) = 0;
+  // These places end now: unindex every record that is still held there (memory copies may stay).
+  virtual void Forget(uint32_t segment, std::span<const RecordMeta> records,
+                      std::span<const Place> places) = 0;
+};
+
+// Recovery hands over every live record and tombstone, in no order; the receiver merges by
+// (version, batch_seq).
+struct RecoveredRecord {
+  RecordMeta meta;
+  Place place;
+  uint64_t batch_seq = 0;
+};
+using RecoverSink = std::function<void(std::span<const RecoveredRecord>)>;
+
+struct LogFacts {
+  std::string mode, engine;       // of the disks; the lesser one when they differ
+  uint64_t segment_bytes = 0, capacity_bytes = 0, value_bytes_max = 0;
+  uint32_t devices = 0, segments = 0;
+  wire::HashSecret hash_secret{};
+  uint64_t version_max = 0;       // highest version recovered
+  uint32_t cache_seconds = 0;     // cache clock at the last anchor, carried on (engine rules)
+};
+
+class Log {
+ public:
+  // Formats empty disks, opens formatted ones; refuses foreign, mixed, incomplete, copied or future
+  // sets by name. `checkpoint_dir` empty: no RocksDB. `owner` and `clock` outlive the log.
+  static absl::StatusOr<std::unique_ptr<Log>> Open(const LogOptions& options,
+                                                   std::vector<std::unique_ptr<Disk>> disks,
+                                                   const std::string& checkpoint_dir,
+                                                   LogOwner* owner, Clock* clock);
+  virtual ~Log() = default;
+
+  // Once, before the first Append. Afterwards the background threads run.
+  virtual absl::Status Recover(const RecoverSink& sink) = 0;
+
+  virtual std::vector<NamespaceRecord> Namespaces() const = 0;
+  // Durable in the checkpoint before it returns; batches and footers carry id, tenant and digest.
+  virtual absl::Status PutNamespace(const NamespaceRecord& record) = 0;
+  virtual uint32_t NextNamespaceId() = 0;  // never used before on these disks
+
+  // Queues a record; values of 1 MiB and more are their own batch and are written straight from
+  // `payload`, smaller ones and tombstones are packed. Never blocks: RESOURCE_EXHAUSTED through
+  // `done` when the write queue is full or no segment is free. Highest segment sequence for
+  // birth_seq is filled in by the log.
+  virtual void Append(AppendRequest request) = 0;
+
+  // Reads AlignUp(length) payload bytes into `buffer` (4 KiB aligned, that long). Not verified here.
+  virtual void Read(Place place, uint32_t length, std::span<std::byte> buffer, absl::Time deadline,
+                    IoDone done) = 0;
+
+  // The full key of the record at `place` (tools and Scan; reads a batch header). Blocking.
+  virtual absl::StatusOr<std::string> ReadKey(Place place, const wire::Hash128& hash) = 0;
+
+  // For memory that will be a payload or a read buffer.
+  virtual void RegisterBuffer(std::span<std::byte> memory) = 0;
+
+  // Writes out the open batches and syncs; with `seal`, also seals the open segments. Blocking.
+  virtual absl::Status Flush(bool seal, absl::Duration limit) = 0;
+
+  virtual LogFacts facts() const = 0;
+  virtual double predicted_read_ms(uint64_t bytes) const = 0;  // from measured queue and bandwidth
+  virtual void VisitCounters(
+      const std::function<void(std::string_view name, double value)>& visitor) const = 0;
+};
+
+}  // namespace kvgate::storage
