@@ -7,6 +7,9 @@ Warnings, optimisation and sanitizers are in .bazelrc; what differs by kind of t
 # Code that a generator wrote is not held to our warnings.
 _GENERATED_COPTS = ["-w"]
 
+# Read by every test under --config=tsan, by its path from the root.
+_TEST_DATA = ["//bazel:tsan_suppressions.txt"]
+
 def kvgate_cc_library(name, **kwargs):
     """A cc_library of this project; only kvgate_shared_library makes a .so."""
     native.cc_library(name = name, linkstatic = True, **kwargs)
@@ -15,51 +18,61 @@ def kvgate_cc_binary(name, **kwargs):
     """A cc_binary of this project, with our own code linked statically."""
     native.cc_binary(name = name, linkstatic = True, **kwargs)
 
-def kvgate_cc_test(name, deps = [], size = "small", **kwargs):
+def kvgate_cc_test(name, deps = [], data = [], size = "small", **kwargs):
     """A googletest program: gtest, gmock and their main() come with it.
 
     Args:
       name: the target, ending in _test.
       deps: what is tested.
+      data: files that it reads, by their paths from the root.
       size: small (60 s), medium (300 s) or large (900 s): the limit after which Bazel kills it.
       **kwargs: as for cc_test.
     """
     native.cc_test(
         name = name,
         size = size,
+        data = data + _TEST_DATA,
         linkstatic = True,
         deps = deps + ["@sys//:gtest_main"],
         **kwargs
     )
 
-def kvgate_cc_benchmark(name, deps = [], tags = [], **kwargs):
+def kvgate_cc_benchmark(name, deps = [], data = [], **kwargs):
     """A google-benchmark program, and a test `NAME_smoke_test` that runs one short iteration.
 
     The smoke test keeps the benchmark from rotting; it asserts nothing about time.
     """
     deps = deps + ["@sys//:benchmark"]
-    native.cc_binary(name = name, linkstatic = True, deps = deps, tags = tags, testonly = True, **kwargs)
+    native.cc_binary(
+        name = name,
+        data = data,
+        linkstatic = True,
+        testonly = True,
+        deps = deps,
+        **kwargs
+    )
     native.cc_test(
         name = name + "_smoke_test",
         size = "medium",
         args = ["--benchmark_min_time=0.001"],
+        data = data + _TEST_DATA,
         linkstatic = True,
         deps = deps,
-        tags = tags,
         **kwargs
     )
 
-def kvgate_cc_fuzz_test(name, srcs, corpus, deps = [], size = "small", **kwargs):
+def kvgate_cc_fuzz_test(name, srcs, corpus, deps = [], tags = [], size = "small", **kwargs):
     """A fuzz target: `extern "C" int LLVMFuzzerTestOneInput(const uint8_t*, size_t)` in srcs.
 
     As an ordinary test it replays the corpus. With --config=fuzz it is a libFuzzer program:
-    `bazel run --config=fuzz //room:x_fuzz_test -- -max_total_time=60 $PWD/room/corpus`.
+    30 s under `bazel test`, or `bazel run --config=fuzz //room:x_fuzz_test -- FOLDER…`.
 
     Args:
       name: the target, ending in _fuzz_test.
       srcs: the one source with the entry function.
       corpus: the folder of inputs beside the BUILD file; an empty one is an error.
       deps: what is fuzzed.
+      tags: besides `fuzz`, which --config=fuzz selects.
       size: as for kvgate_cc_test.
       **kwargs: as for cc_test.
     """
@@ -71,7 +84,8 @@ def kvgate_cc_fuzz_test(name, srcs, corpus, deps = [], size = "small", **kwargs)
         size = size,
         srcs = srcs,
         args = [native.package_name() + "/" + corpus],
-        data = files,
+        data = files + _TEST_DATA,
+        tags = tags + ["fuzz"],
         linkopts = select({
             "//bazel:fuzzing": ["-fsanitize=fuzzer"],
             "//conditions:default": [],
