@@ -71,7 +71,8 @@ inline constexpr size_t kIdentityBytesMax = 256 * 1024;
 inline constexpr size_t kGroupsMax = 64;
 inline constexpr uint32_t kShardsMax = 255;
 
-// Canonical bytes.
+// Canonical bytes. Elements of lists may be empty and are written. Empty result: a key of `extra` is
+// over 65,535 bytes, which no form can hold (ValidateIdentity names it).
 std::string EncodeIdentity(const Identity& identity);
 
 // Parses hostile bytes. On failure returns false and sets *error to a text that names the field
