@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from process import Kvgated  # noqa: E402
+from process import Kvgated
 
 HERE = Path(__file__).parent
 TRACE = HERE / "data" / "conversation_slice.jsonl"
