@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/telemetry/telemetry.h"
+
+#include <prometheus/collectable.h>
+#include <prometheus/counter.h>
+#include <prometheus/exposer.h>
+#include <prometheus/family.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <array>
+#include <atomic>
+#include <exception>
+#include <map>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "gateway/core/text.h"
+#include "proto/wire/status.h"
+
+namespace kvgate::gateway {
+namespace {
+
+constexpr std::array<const char*, kDoors> kDoorNames = {"grpc", "local", "admin"};
+constexpr std::array<const char*, kRpcs> kRpcNames = {"Open",  "Lookup", "Offer",  "Get",
+                                                      "Set",   "Touch",  "Delete", "Pin",
+                                                      "Unpin", "Stats",  "Scan",   "Hello"};
+constexpr int kCodes = 17;
+
+// From 10 µs to 10 s; what a local memory hit and a hung disk take lie inside.
+const prometheus::Histogram::BucketBoundaries& SecondsBuckets() {
+  static const auto* const buckets = new prometheus::Histogram::BucketBoundaries{
+      10e-6, 30e-6, 100e-6, 300e-6, 1e-3, 3e-3, 10e-3, 30e-3, 0.1, 0.3, 1.0, 3.0, 10.0};
+  return *buckets;
+}
+
+// Counters of one family that differ in one label: "get_hits_memory_total" is
+// kvgate_hits_total{tier="memory"}.
+struct LabelRule {
+  const char* prefix;
+  const char* family;
+  const char* label;
+};
+constexpr LabelRule kLabelRules[] = {
+    {"get_hits_", "kvgate_hits_total", "tier"},
+    {"get_misses_", "kvgate_misses_total", "reason"},
+    {"evictions_", "kvgate_evictions_total", "reason"},
+};
+
+// Pulls the sources at scrape time.
+class SourceCollector final : public prometheus::Collectable {
+ public:
+  void Add(CounterSource source) {
+    absl::MutexLock lock(&mu_);
+    sources_.push_back(std::move(source));
+  }
+
+  void Visit(const storage::CounterVisitor& visitor) const {
+    std::vector<CounterSource> sources;
+    {
+      absl::MutexLock lock(&mu_);
+      sources = sources_;
+    }
+    for (const CounterSource& source : sources) source(visitor);
+  }
+
+  std::vector<prometheus::MetricFamily> Collect() const override {
+    std::map<std::string, prometheus::MetricFamily> families;
+    Visit([&families](std::string_view name, double value) { AddValue(name, value, &families); });
+    std::vector<prometheus::MetricFamily> result;
+    result.reserve(families.size());
+    for (auto& [name, family] : families) result.push_back(std::move(family));
+    return result;
+  }
+
+ private:
+  static void AddValue(std::string_view name, double value,
+                       std::map<std::string, prometheus::MetricFamily>* families) {
+    const bool counter = absl::EndsWith(Sv(name), "_total");
+    std::string family_name = absl::StrCat("kvgate_", Sv(name));
+    prometheus::ClientMetric metric;
+    for (const LabelRule& rule : kLabelRules) {
+      const std::string_view prefix = rule.prefix;
+      if (!counter || !absl::StartsWith(Sv(name), rule.prefix)) continue;
+      const size_t middle = name.size() - prefix.size() - std::string_view("_total").size();
+      if (middle == 0 || middle > name.size()) continue;
+      family_name = rule.family;
+      metric.label.push_back({rule.label, std::string(name.substr(prefix.size(), middle))});
+    }
+    if (counter) {
+      metric.counter.value = value;
+    } else {
+      metric.gauge.value = value;
+    }
+    prometheus::MetricFamily& family = (*families)[family_name];
+    family.name = family_name;
+    family.help = family_name;
+    family.type = counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge;
+    family.metric.push_back(std::move(metric));
+  }
+
+  mutable absl::Mutex mu_;
+  std::vector<CounterSource> sources_ ABSL_GUARDED_BY(mu_);
+};
+
+}  // namespace
+
+struct Telemetry::Impl {
+  std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
+  std::shared_ptr<SourceCollector> sources = std::make_shared<SourceCollector>();
+  prometheus::Family<prometheus::Counter>& requests =
+      prometheus::BuildCounter()
+          .Name("kvgate_requests_total")
+          .Help("Finished calls by door, RPC and canonical status code")
+          .Register(*registry);
+  prometheus::Family<prometheus::Counter>& bytes =
+      prometheus::BuildCounter()
+          .Name("kvgate_request_bytes_total")
+          .Help("Payload bytes through the doors; direction in = from clients")
+          .Register(*registry);
+  prometheus::Family<prometheus::Histogram>& seconds =
+      prometheus::BuildHistogram()
+          .Name("kvgate_request_seconds")
+          .Help("Time from a call's arrival to its answer")
+          .Register(*registry);
+
+  // Made at the first call of their kind; never removed.
+  std::array<std::atomic<prometheus::Counter*>, kDoors * kRpcs * kCodes> by_code{};
+  std::array<std::atomic<prometheus::Histogram*>, kDoors * kRpcs> by_rpc{};
+  std::array<prometheus::Counter*, kDoors> bytes_in{}, bytes_out{};
+
+  absl::Mutex mu;
+  std::unique_ptr<prometheus::Exposer> exposer ABSL_GUARDED_BY(mu);
+
+  prometheus::Counter* Requests(int door, int rpc, int code) {
+    auto& slot = by_code[(door * kRpcs + rpc) * kCodes + code];
+    prometheus::Counter* counter = slot.load(std::memory_order_acquire);
+    if (counter != nullptr) return counter;
+    // Add gives the same counter for the same labels, so a race stores one pointer twice.
+    counter = &requests.Add({{"door", kDoorNames[door]},
+                             {"rpc", kRpcNames[rpc]},
+                             {"code", std::string(wire::CodeName(static_cast<wire::Code>(code)))}});
+    slot.store(counter, std::memory_order_release);
+    return counter;
+  }
+
+  prometheus::Histogram* Seconds(int door, int rpc) {
+    auto& slot = by_rpc[door * kRpcs + rpc];
+    prometheus::Histogram* histogram = slot.load(std::memory_order_acquire);
+    if (histogram != nullptr) return histogram;
+    histogram =
+        &seconds.Add({{"door", kDoorNames[door]}, {"rpc", kRpcNames[rpc]}}, SecondsBuckets());
+    slot.store(histogram, std::memory_order_release);
+    return histogram;
+  }
+};
+
+Telemetry::Telemetry() : impl_(std::make_unique<Impl>()) {
+  for (int door = 0; door < kDoors; ++door) {
+    impl_->bytes_in[door] = &impl_->bytes.Add({{"door", kDoorNames[door]}, {"direction", "in"}});
+    impl_->bytes_out[door] = &impl_->bytes.Add({{"door", kDoorNames[door]}, {"direction", "out"}});
+  }
+}
+
+Telemetry::~Telemetry() { Stop(); }
+
+void Telemetry::RecordCall(Door door, Rpc rpc, absl::StatusCode code, absl::Duration took,
+                           uint64_t bytes_in, uint64_t bytes_out) {
+  const int d = static_cast<int>(door), r = static_cast<int>(rpc);
+  int c = static_cast<int>(code);
+  if (c < 0 || c >= kCodes) c = static_cast<int>(absl::StatusCode::kUnknown);
+  impl_->Requests(d, r, c)->Increment();
+  impl_->Seconds(d, r)->Observe(absl::ToDoubleSeconds(took));
+  if (bytes_in > 0) impl_->bytes_in[d]->Increment(static_cast<double>(bytes_in));
+  if (bytes_out > 0) impl_->bytes_out[d]->Increment(static_cast<double>(bytes_out));
+}
+
+void Telemetry::AddSource(CounterSource source) { impl_->sources->Add(std::move(source)); }
+
+std::vector<std::pair<std::string, double>> Telemetry::Snapshot(std::string_view prefix) const {
+  std::vector<std::pair<std::string, double>> counters;
+  impl_->sources->Visit([&](std::string_view name, double value) {
+    if (name.substr(0, prefix.size()) == prefix) counters.emplace_back(std::string(name), value);
+  });
+  for (int rpc = 0; rpc < kRpcs; ++rpc) {
+    double calls = 0;
+    for (int i = 0; i < kDoors * kCodes; ++i) {
+      const auto* counter = impl_->by_code[((i / kCodes) * kRpcs + rpc) * kCodes + i % kCodes].load(
+          std::memory_order_acquire);
+      if (counter != nullptr) calls += counter->Value();
+    }
+    const std::string name = absl::StrCat("requests_", kRpcNames[rpc], "_total");
+    if (absl::StartsWith(name, Sv(prefix))) counters.emplace_back(name, calls);
+  }
+  return counters;
+}
+
+absl::StatusOr<int> Telemetry::Serve(const std::string& host_port) {
+  absl::MutexLock lock(&impl_->mu);
+  // civetweb reports a taken port by throwing; this is where that ends.
+  try {
+    auto exposer = std::make_unique<prometheus::Exposer>(host_port, 2);
+    exposer->RegisterCollectable(impl_->registry);
+    exposer->RegisterCollectable(impl_->sources);
+    const std::vector<int> ports = exposer->GetListeningPorts();
+    if (ports.empty()) return absl::InternalError("metrics: the server names no port");
+    impl_->exposer = std::move(exposer);
+    return ports.front();
+  } catch (const std::exception& error) {
+    return absl::UnavailableError(absl::StrCat("metrics: cannot listen on ", host_port, ": ",
+                                               error.what(),
+                                               "; choose another address with --metrics"));
+  }
+}
+
+void Telemetry::Stop() {
+  std::unique_ptr<prometheus::Exposer> exposer;
+  {
+    absl::MutexLock lock(&impl_->mu);
+    exposer = std::move(impl_->exposer);
+  }
+}
+
+}  // namespace kvgate::gateway
