@@ -1,0 +1,50 @@
+# shellcheck shell=bash disable=SC2034  # its variables are used by what sources it
+# SPDX-License-Identifier: Apache-2.0
+#
+# Bazel, and the names under which tests and demos find what it built.
+
+DEMO_TARGETS=(//gateway:kvgated //tests/bench:replay //client/c/...)
+
+# environment variable -> what Bazel built, relative to bazel-bin
+declare -rA ARTIFACTS=(
+  [KVGATED]=gateway/kvgated
+  [KVGATE_CLI]=client/cli/kvgate
+  [KVGATE_REPLAY]=tests/bench/replay
+  [KVGATE_LIB]=client/c/libkvgate.so
+  [KVGATE_GRPC_LIB]=client/c/libkvgate_grpc.so
+)
+
+# Runs `bazel VERB …` with the caches of this project. KVGATE_OUTPUT_BASE gives a server of its
+# own, for building beside another build.
+run_bazel() {
+  local verb=$1 startup=()
+  shift
+  [[ -z ${KVGATE_OUTPUT_BASE:-} ]] || startup=(--output_base="$KVGATE_OUTPUT_BASE")
+  bazel "${startup[@]}" "$verb" --disk_cache="$KVGATE_CACHE/bazel-disk" \
+    --show_progress_rate_limit=5 "$@"
+}
+
+build_targets() {
+  say "building: $*"
+  run_bazel build "$@"
+}
+
+# Exports KVGATE_BIN_DIR and a variable for each artifact that is there.
+export_artifacts() {
+  local variable path
+  KVGATE_BIN_DIR=$(run_bazel info bazel-bin 2>/dev/null)
+  export KVGATE_BIN_DIR
+  for variable in "${!ARTIFACTS[@]}"; do
+    path=$KVGATE_BIN_DIR/${ARTIFACTS[$variable]}
+    [[ ! -e $path ]] || export "$variable=$path"
+  done
+  export PYTHONPATH=$PWD/client/python PYTHONDONTWRITEBYTECODE=1
+}
+
+# prepare VENV TARGET…: everything that a script in that environment needs to drive those targets.
+prepare() {
+  ensure_packages "${BUILD_PACKAGES[@]}"
+  ensure_venv "$1"
+  build_targets "${@:2}"
+  export_artifacts
+}

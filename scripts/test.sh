@@ -1,0 +1,89 @@
+# shellcheck shell=bash disable=SC2034  # its variables are used by what sources it
+# SPDX-License-Identifier: Apache-2.0
+#
+# ./dev test: groups in order, each case counted. scripts/count_cases.py knows what a case is.
+
+readonly TEST_GROUPS=(lint unit crash integration wheel e2e)
+readonly RESULTS=out/test
+
+# run_tests [--timings] [GROUP…]: ends with the line `N passed, N failed`.
+run_tests() {
+  exec 2>&1
+  local groups=() timings=() passed=0 failed=0 skipped=0
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      --timings) timings=(--slowest 5) ;;
+      lint | unit | crash | integration | wheel | e2e) groups+=("$1") ;;
+      *) die "unknown test group: $1; there are: ${TEST_GROUPS[*]}" ;;
+    esac
+    shift
+  done
+  [[ ${#groups[@]} -gt 0 ]] || groups=("${TEST_GROUPS[@]}")
+
+  ensure_packages "${TEST_PACKAGES[@]}"
+  mkdir -p "$RESULTS"
+  local group started answer counts report=()
+  for group in "${groups[@]}"; do
+    say "test group: $group"
+    rm -f "$RESULTS/$group".*
+    started=$SECONDS
+    # A group that could not even be counted is one failure.
+    answer=$(run_group "$group" 3>&1 >&2) || true
+    read -r -a counts <<<"${answer:-0 1 0}"
+    report+=("$(printf '%-12s %5d passed %5d failed %5d skipped' "$group" "${counts[@]}")")
+    [[ ${#timings[@]} == 0 ]] || report[-1]+=" $(printf '%6d s' $((SECONDS - started)))"
+    passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
+  done
+  printf '\n'
+  printf '%s\n' "${report[@]}"
+  printf '%d passed, %d failed\n' "$passed" "$failed"
+  [[ $failed == 0 ]]
+}
+
+# run_group GROUP: prints PASSED FAILED SKIPPED to descriptor 3, everything else elsewhere.
+run_group() {
+  case $1 in
+    lint) pytest_group lint base ;;
+    unit) bazel_group unit -crash,-e2e ;;
+    crash) bazel_group crash crash ;;
+    integration)
+      ensure_grpcurl
+      pytest_group integration base
+      ;;
+    wheel) pytest_group wheel base ;;
+    e2e) pytest_group e2e vllm ;;
+  esac
+}
+
+# bazel_group GROUP TAG_FILTERS: those tests of the whole tree.
+bazel_group() {
+  local status=0
+  run_bazel test --keep_going --test_tag_filters="$2" \
+    --build_event_json_file="$RESULTS/$1.events.json" //... || status=$?
+  count_cases "$status" --bazel "$RESULTS/$1.events.json" >&3
+}
+
+# pytest_group FOLDER VENV: pytest on tests/FOLDER, with the built programs in the environment.
+pytest_group() {
+  local status=0
+  if [[ ! -d tests/$1 ]]; then
+    say "tests/$1: absent"
+    echo 0 0 0 >&3
+    return
+  fi
+  ensure_venv "$2"
+  if [[ $1 != lint ]]; then
+    build_targets --keep_going //... || status=$?
+    export_artifacts
+  fi
+  if [[ $status == 0 ]]; then
+    "$VENV/bin/python" -m pytest "tests/$1" --junitxml="$RESULTS/$1.xml" || status=$?
+  fi
+  count_cases "$status" --junit "$RESULTS/$1.xml" >&3
+}
+
+# count_cases STATUS ARGUMENT…: STATUS is what the runner exited with; `timings` is run_tests's.
+count_cases() {
+  python3 scripts/count_cases.py --runner-status "$1" --allowed-skips tests/allowed_skips \
+    "${timings[@]}" "${@:2}"
+}
