@@ -20,8 +20,9 @@ class Clock {
   virtual uint32_t WallSeconds() const = 0;   // for anchors and people only
 };
 
-// CLOCK_BOOTTIME shifted so that Now() looks like wall time at the start of the process.
-// SetCacheAnchor is called once by the log after recovery.
+// CLOCK_BOOTTIME shifted so that Now() looks like wall time when the process first made a RealClock;
+// the shift is the same for all RealClocks of a process. The cache clock starts at 1; SetCacheBase
+// is called once by the log after recovery and carries on from where the last run was.
 class RealClock final : public Clock {
  public:
   RealClock();

@@ -10,7 +10,10 @@
 // Promises
 //  1. Offsets, lengths and buffer addresses are multiples of kDiskAlign, checked here, once.
 //  2. A request ends exactly once: its `done` runs with OK only if all bytes moved. Short transfers
-//     are continued; EIO, ENOSPC … become canonical codes and the errno stands in the text.
+//     are continued; errno becomes a canonical code (StatusFromErrno in file_util.h: EIO is
+//     UNAVAILABLE, ENOSPC RESOURCE_EXHAUSTED, …) and stands in the text. A request over
+//     queued_max ends with RESOURCE_EXHAUSTED. A refused write left nothing on the medium or a
+//     part of itself.
 //  3. A request still queued at its deadline is dropped with DEADLINE_EXCEEDED and never touches
 //     the buffer. A request already given to the kernel runs to its end: until `done` the buffer
 //     belongs to the Disk, whatever the deadline (engine rule: time-outs above must give the buffer
@@ -29,6 +32,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -90,6 +94,8 @@ class Disk {
   virtual void WriteImpl(uint64_t offset, std::span<const std::byte> buffer, IoClass io_class,
                          IoDone done) = 0;
   virtual void SyncImpl(IoDone done) = 0;
+  // Ends a request that never starts: runs done(error) on the Disk's thread.
+  virtual void FailImpl(absl::Status error, IoDone done) = 0;
 
  private:
   const std::string name_;
@@ -100,10 +106,11 @@ struct DiskOptions {
   // io_uring when the kernel lets us, else posix; or one of them by force.
   enum class Engine : uint8_t { kAuto, kUring, kPosix };
   Engine engine = Engine::kAuto;
-  bool direct = true;             // false, or a file system without O_DIRECT: buffered, and said so
-  uint32_t queue_depth = 64;      // requests in flight in the kernel
-  uint64_t split_bytes = 1 << 20; // larger requests go as several
+  bool direct = true;         // false, or a file system without O_DIRECT: buffered, and said so
+  uint32_t queue_depth = 64;  // requests in flight in the kernel
+  uint64_t split_bytes = 1 << 20;  // larger requests go as several
   uint64_t in_flight_bytes_max = 16 << 20;
+  uint32_t queued_max = 16384;  // requests that wait; more are refused
   uint32_t posix_threads = 4;
 };
 
