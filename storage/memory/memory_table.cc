@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/memory/memory_table.h"
+
+#include <utility>
+
+#include "proto/wire/checksum.h"
+#include "storage/base/check.h"
+
+namespace kvgate::storage {
+
+uint32_t MemoryBlock::value_crc() const {
+  return wire::ValueCrcFromBlockCrc(block_crc_, prefix_crc_, length_);
+}
+
+uint32_t MemoryTable::Add(MemorySlot slot) {
+  KVGATE_CHECK(slot.block != nullptr);
+  value_bytes_ += slot.block->bytes().size();
+  page_bytes_ += slot.block->memory().size();
+  uint32_t number = 0;
+  if (!free_.empty()) {
+    number = free_.back();
+    free_.pop_back();
+    slots_[number] = std::move(slot);
+  } else {
+    number = static_cast<uint32_t>(slots_.size());
+    slots_.push_back(std::move(slot));
+  }
+  policy_->Add(number);
+  return number;
+}
+
+MemorySlot MemoryTable::Remove(uint32_t number) {
+  KVGATE_CHECK(number < slots_.size() && slots_[number].block != nullptr);
+  policy_->Remove(number);
+  MemorySlot slot = std::exchange(slots_[number], MemorySlot{});
+  value_bytes_ -= slot.block->bytes().size();
+  page_bytes_ -= slot.block->memory().size();
+  free_.push_back(number);
+  return slot;
+}
+
+}  // namespace kvgate::storage

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/store_namespaces.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace kvgate::storage {
+
+absl::Status NamespaceTable::Load() {
+  if (log_ == nullptr) return absl::OkStatus();
+  absl::MutexLock lock(&mu_);
+  for (const NamespaceRecord& record : log_->Namespaces()) {
+    NamespaceInfo info;
+    info.id = record.id;
+    info.tenant = record.tenant;
+    info.alias = record.alias;
+    info.identity_digest = record.identity_digest;
+    info.ns_digest = wire::DigestNamespace(record.tenant, record.identity_digest);
+    std::string error;
+    // An identity that cannot be read is as good as lost: the digest still names it exactly.
+    if (!record.identity.empty() &&
+        (wire::DigestIdentity(record.identity) != record.identity_digest ||
+         !wire::DecodeIdentity(record.identity, &info.identity, &error))) {
+      info.identity = wire::Identity{};
+    }
+    Publish(std::move(info));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status NamespaceTable::CheckAlias(std::string_view tenant, std::string_view alias,
+                                        const wire::Identity& identity,
+                                        const wire::IdentityDigest& digest) const {
+  if (alias.empty()) return absl::OkStatus();
+  const auto it = by_alias_.find(TenantAlias(tenant, alias));
+  if (it == by_alias_.end()) return absl::OkStatus();
+  const NamespaceInfo& held = by_id_.at(it->second)->info;
+  if (held.identity_digest == digest) return absl::OkStatus();
+  std::string held_value, new_value;
+  std::string field = wire::FirstDifference(held.identity, identity, &held_value, &new_value);
+  if (held.identity == wire::Identity{}) {
+    field = "identity digest";
+    held_value = "(its fields were lost with the checkpoint)";
+    new_value = "(another)";
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("alias \"", alias, "\" belongs to another identity: ", field, " is ", held_value,
+                   " there and ", new_value, " here; use another alias for another model"));
+}
+
+absl::Status NamespaceTable::Persist(const NamespaceInfo& info, const std::string& canonical) {
+  if (log_ == nullptr) return absl::OkStatus();
+  NamespaceRecord record;
+  record.id = info.id;
+  record.tenant = info.tenant;
+  record.alias = info.alias;
+  record.identity = canonical;
+  record.identity_digest = info.identity_digest;
+  return log_->PutNamespace(record);
+}
+
+void NamespaceTable::Publish(NamespaceInfo info) {
+  by_digest_[{info.tenant, info.identity_digest}] = info.id;
+  if (!info.alias.empty()) by_alias_[{info.tenant, info.alias}] = info.id;
+  auto ns = std::make_shared<Namespace>();
+  ns->shards = info.identity.shard_count();
+  const NamespaceId id = info.id;
+  ns->info = std::move(info);
+  by_id_[id] = std::move(ns);
+}
+
+absl::StatusOr<NamespaceInfo> NamespaceTable::Open(std::string_view tenant, std::string_view alias,
+                                                   const wire::Identity& identity) {
+  if (tenant.size() > kTenantBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tenant: ", tenant.size(), " bytes, limit ", kTenantBytesMax));
+  }
+  if (alias.size() > kAliasBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("alias: ", alias.size(), " bytes, limit ", kAliasBytesMax));
+  }
+  std::string error;
+  if (!wire::ValidateIdentity(identity, &error)) {
+    return absl::InvalidArgumentError(absl::StrCat("identity: ", error));
+  }
+  const std::string canonical = wire::EncodeIdentity(identity);
+  const wire::IdentityDigest digest = wire::DigestIdentity(canonical);
+
+  absl::MutexLock lock(&mu_);
+  if (absl::Status status = CheckAlias(tenant, alias, identity, digest); !status.ok()) {
+    return status;
+  }
+  NamespaceInfo info;
+  const auto it = by_digest_.find(TenantDigest(tenant, digest));
+  if (it != by_digest_.end()) {
+    info = by_id_.at(it->second)->info;
+    const bool recovered = info.identity == wire::Identity{};
+    const bool named = info.alias.empty() && !alias.empty();
+    if (!alias.empty()) by_alias_.emplace(TenantAlias(tenant, alias), info.id);
+    if (!recovered && !named) return info;
+    info.identity = identity;
+    if (named) info.alias = alias;
+  } else {
+    if (by_id_.size() >= namespaces_max_) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "namespaces: ", by_id_.size(), ", limit namespaces_max = ", namespaces_max_));
+    }
+    info.id = log_ != nullptr ? log_->NextNamespaceId() : next_id_++;
+    info.tenant = tenant;
+    info.alias = alias;
+    info.identity = identity;
+    info.identity_digest = digest;
+    info.ns_digest = wire::DigestNamespace(tenant, digest);
+  }
+  if (absl::Status status = Persist(info, canonical); !status.ok()) return status;
+  Publish(info);
+  return info;
+}
+
+std::shared_ptr<const Namespace> NamespaceTable::Find(NamespaceId id) const {
+  absl::ReaderMutexLock lock(&mu_);
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : it->second;
+}
+
+std::vector<NamespaceInfo> NamespaceTable::All() const {
+  absl::ReaderMutexLock lock(&mu_);
+  std::vector<NamespaceInfo> all;
+  all.reserve(by_id_.size());
+  for (const auto& [id, ns] : by_id_) all.push_back(ns->info);
+  return all;
+}
+
+}  // namespace kvgate::storage

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// NamespaceTable: (tenant, identity) <-> NamespaceId, and which alias belongs to which.
+//
+// Promises: an id never changes its meaning and is never given twice; a namespace is durable in the
+// log's checkpoint before it is answered, when there is a log. The first alias of a namespace is
+// kept over restarts, further ones live as long as the table.
+// Threads: thread-safe. Ownership: Find shares an immutable Namespace. Errors: canonical; texts
+// name field, value and limit. Limits: namespaces_max.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/log/log.h"
+#include "storage/store.h"
+
+namespace kvgate::storage {
+
+struct Namespace {
+  NamespaceInfo info;
+  uint32_t shards = 1;
+  // Of a group's blocks; 0 when the identity has no such group.
+  uint32_t BlockTokens(uint32_t group) const {
+    return group < info.identity.groups.size() ? info.identity.groups[group].block_tokens : 0;
+  }
+  uint32_t groups() const { return static_cast<uint32_t>(info.identity.groups.size()); }
+  bool FullAttention(uint32_t group) const {
+    return group < groups() && info.identity.groups[group].kind == wire::GroupKind::kFullAttention;
+  }
+};
+
+inline constexpr size_t kTenantBytesMax = 64;
+inline constexpr size_t kAliasBytesMax = 128;
+
+class NamespaceTable {
+ public:
+  // `log` may be null and outlives the table.
+  NamespaceTable(uint32_t namespaces_max, Log* log) : namespaces_max_(namespaces_max), log_(log) {}
+
+  // Takes over what the log knows. Once, before anything else.
+  absl::Status Load();
+
+  absl::StatusOr<NamespaceInfo> Open(std::string_view tenant, std::string_view alias,
+                                     const wire::Identity& identity);
+  std::shared_ptr<const Namespace> Find(NamespaceId id) const;
+  std::vector<NamespaceInfo> All() const;
+
+ private:
+  using TenantDigest = std::pair<std::string, wire::IdentityDigest>;
+  using TenantAlias = std::pair<std::string, std::string>;
+
+  absl::Status CheckAlias(std::string_view tenant, std::string_view alias,
+                          const wire::Identity& identity, const wire::IdentityDigest& digest) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status Persist(const NamespaceInfo& info, const std::string& canonical)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Publish(NamespaceInfo info) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const uint32_t namespaces_max_;
+  Log* const log_;
+
+  mutable absl::Mutex mu_;
+  absl::flat_hash_map<NamespaceId, std::shared_ptr<const Namespace>> by_id_ ABSL_GUARDED_BY(mu_);
+  std::map<TenantDigest, NamespaceId> by_digest_ ABSL_GUARDED_BY(mu_);
+  std::map<TenantAlias, NamespaceId> by_alias_ ABSL_GUARDED_BY(mu_);
+  NamespaceId next_id_ ABSL_GUARDED_BY(mu_) = 1;  // without a log
+};
+
+}  // namespace kvgate::storage
