@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""./dev format [FILE…]: clang-format on C++ and .proto, ruff on Python; without a file, on all."""
+"""./dev format [FILE…]: clang-format on C++, ruff on Python; without a file, on all."""
 
 import pathlib
 import subprocess

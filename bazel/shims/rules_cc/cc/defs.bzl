@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The native C++ rules under the names that other rule sets load from @rules_cc.
 
 Debian's own rules_cc is newer than its Bazel 4.2.3 can load, so this stands in for it.
