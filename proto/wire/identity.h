@@ -24,7 +24,12 @@
 
 namespace kvgate::wire {
 
-enum class GroupKind : uint8_t { kUnspecified = 0, kFullAttention = 1, kSlidingWindow = 2, kState = 3 };
+enum class GroupKind : uint8_t {
+  kUnspecified = 0,
+  kFullAttention = 1,
+  kSlidingWindow = 2,
+  kState = 3
+};
 
 struct KvGroup {
   GroupKind kind = GroupKind::kUnspecified;  // tag 1
@@ -38,31 +43,31 @@ struct KvGroup {
 
 // Fields and tags are those of the message kvgate.v1.Identity.
 struct Identity {
-  std::string model;                        // 1
-  std::string weights_digest;               // 2
-  std::string weights_id;                   // 3
-  uint64_t weights_epoch = 0;               // 4
-  std::vector<std::string> lora_digests;    // 5
-  std::string rope;                         // 6
-  std::string dtype;                        // 7
-  std::string kv_cache_dtype;               // 8
-  std::string kv_scales;                    // 9
-  std::string attention_backend;            // 10
-  std::string isa;                          // 11
-  std::string arch;                         // 12
-  std::string layout;                       // 13
-  std::vector<KvGroup> groups;              // 14
-  uint32_t tp_size = 0;                     // 15
-  uint32_t pp_size = 0;                     // 16
-  uint32_t pcp_size = 0;                    // 17
-  uint32_t dcp_size = 0;                    // 18
-  uint32_t cp_interleave = 0;               // 19
-  std::string prefix_hash_algorithm;        // 20
-  std::string prefix_hash_seed;             // 21
-  uint32_t hash_block_tokens = 0;           // 22
-  std::string engine_version;               // 23
-  uint32_t shards = 0;                      // 24; 0 and 1 are the same and encode as absent
-  std::map<std::string, std::string> extra; // 25
+  std::string model;                         // 1
+  std::string weights_digest;                // 2
+  std::string weights_id;                    // 3
+  uint64_t weights_epoch = 0;                // 4
+  std::vector<std::string> lora_digests;     // 5
+  std::string rope;                          // 6
+  std::string dtype;                         // 7
+  std::string kv_cache_dtype;                // 8
+  std::string kv_scales;                     // 9
+  std::string attention_backend;             // 10
+  std::string isa;                           // 11
+  std::string arch;                          // 12
+  std::string layout;                        // 13
+  std::vector<KvGroup> groups;               // 14
+  uint32_t tp_size = 0;                      // 15
+  uint32_t pp_size = 0;                      // 16
+  uint32_t pcp_size = 0;                     // 17
+  uint32_t dcp_size = 0;                     // 18
+  uint32_t cp_interleave = 0;                // 19
+  std::string prefix_hash_algorithm;         // 20
+  std::string prefix_hash_seed;              // 21
+  uint32_t hash_block_tokens = 0;            // 22
+  std::string engine_version;                // 23
+  uint32_t shards = 0;                       // 24; 0 and 1 are the same and encode as absent
+  std::map<std::string, std::string> extra;  // 25
   friend bool operator==(const Identity&, const Identity&) = default;
   uint32_t shard_count() const { return shards == 0 ? 1 : shards; }
 };
@@ -71,8 +76,8 @@ inline constexpr size_t kIdentityBytesMax = 256 * 1024;
 inline constexpr size_t kGroupsMax = 64;
 inline constexpr uint32_t kShardsMax = 255;
 
-// Canonical bytes. Elements of lists may be empty and are written. Empty result: a key of `extra` is
-// over 65,535 bytes, which no form can hold (ValidateIdentity names it).
+// Canonical bytes. Elements of lists may be empty and are written. Empty result: a key of `extra`
+// is over 65,535 bytes, which no form can hold (ValidateIdentity names it).
 std::string EncodeIdentity(const Identity& identity);
 
 // Parses hostile bytes. On failure returns false and sets *error to a text that names the field

@@ -17,8 +17,8 @@ namespace kvgate::wire {
 
 inline constexpr size_t kKeyBytesMax = 1024;
 inline constexpr uint64_t kValueBytesMax = 64ull << 20;
-inline constexpr size_t kKeysMax = 1024;               // Get, Set, Offer
-inline constexpr size_t kLookupKeysMax = 65536;        // summed over groups
+inline constexpr size_t kKeysMax = 1024;         // Get, Set, Offer
+inline constexpr size_t kLookupKeysMax = 65536;  // summed over groups
 inline constexpr uint64_t kKeyListBytesMax = 4ull << 20;
 inline constexpr uint64_t kPayloadBytesMax = 64ull << 20;
 inline constexpr uint64_t kMessageBytesMax = 69ull << 20;  // gRPC receive limit, both sides
