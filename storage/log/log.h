@@ -13,8 +13,9 @@
 //  4. Segments are reclaimed in this order: no reads in flight; header with lap+1; fdatasync;
 //     checkpoint record deleted; reused. A seal: payload and pages, footer, fdatasync, checkpoint.
 // Layout: docs/formats.md, storage/log/format.h.
-// Threads: thread-safe. `done` callbacks run on a Disk's thread and must not block; LogOwner's
-// methods run on the log's own background thread (reclaim) or on the caller's of Recover.
+// Threads: thread-safe. `done` callbacks run on a Disk's thread, on one of the log's, or inside the
+// call (refusals), and must not block; LogOwner's methods run on the log's own background thread
+// (reclaim), never with a lock of the log held.
 // Errors: canonical. A device that fails repeatedly is quarantined: its reads answer UNAVAILABLE.
 #pragma once
 
@@ -45,6 +46,7 @@ struct Place {
   bool valid() const { return first_page != 0; }
 };
 
+// A tombstone of version v ends every record of its key with a version <= v.
 enum class RecordType : uint8_t { kValue = 1, kTombstone = 2 };
 
 // What the index knows of a record: one 64 B entry on disk, without payload.
@@ -138,9 +140,12 @@ class Log {
   virtual uint32_t NextNamespaceId() = 0;  // never used before on these disks
 
   // Queues a record; values of 1 MiB and more are their own batch and are written straight from
-  // `payload`, smaller ones and tombstones are packed. Never blocks: RESOURCE_EXHAUSTED through
-  // `done` when the write queue is full or no segment is free. Highest segment sequence for
-  // birth_seq is filled in by the log.
+  // `payload`, smaller ones and tombstones are packed. Never blocks. Through `done`:
+  //   RESOURCE_EXHAUSTED  write queue full, or no segment became free within a second
+  //   ABORTED             a value that a tombstone or an overwrite, appended before, already ended
+  //   INVALID_ARGUMENT    value over facts().value_bytes_max, namespace not Put, bad version
+  //   UNAVAILABLE, DATA_LOSS, CANCELLED: device errors, the end of the log
+  // `done` runs in the order of the log within a segment. birth_seq is filled in by the log.
   virtual void Append(AppendRequest request) = 0;
 
   // Reads AlignUp(length) payload bytes into `buffer` (4 KiB aligned, that long). Not verified here.
