@@ -16,9 +16,7 @@ import urllib.parse
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 
-BAZEL_TESTS_FAILED = 3
 BAZEL_NO_TESTS = 4
-PYTEST_TESTS_FAILED = 1
 
 
 @dataclass
@@ -67,6 +65,10 @@ def pytest_name(element):
     module = path.removesuffix(".py").replace("/", ".")
     inside = element.get("classname", "").removeprefix(module).strip(".")
     return "::".join(part for part in (path, inside, element.get("name")) if part)
+
+
+def pytest_cases(junit_path):
+    return read_cases(junit_path, pytest_name)
 
 
 def bazel_name(label, element):
@@ -132,20 +134,15 @@ def collect(arguments):
     if arguments.bazel:
         if status == BAZEL_NO_TESTS:
             return None
-        path, read, expected = arguments.bazel, bazel_cases, BAZEL_TESTS_FAILED
+        path, read = arguments.bazel, bazel_cases
     else:
-        path, expected = arguments.junit, PYTEST_TESTS_FAILED
-
-        def read(path):
-            return read_cases(path, pytest_name)
-
+        path, read = arguments.junit, pytest_cases
     cases = read(path) if pathlib.Path(path).exists() else []
     if not cases:
         cases.append(Case(path, "failed", reason="no case found"))
     failed = any(case.outcome == "failed" for case in cases)
-    if status not in (0, expected) or (status == expected and not failed):
-        if not failed:
-            cases.append(Case("runner", "failed", reason=f"exit status {status}"))
+    if status != 0 and not failed:
+        cases.append(Case("runner", "failed", reason=f"exit status {status}"))
     return cases
 
 

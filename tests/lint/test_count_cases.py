@@ -59,8 +59,10 @@ class Counter:
 
     def _count(self, kind, path, runner_status):
         done = subprocess.run(
-            [sys.executable, sources.ROOT / "scripts/count_cases.py", kind, path]
-            + [f"--runner-status={runner_status}", f"--allowed-skips={self.allowed}"],
+            [
+                *(sys.executable, sources.ROOT / "scripts/count_cases.py", kind, path),
+                *(f"--runner-status={runner_status}", f"--allowed-skips={self.allowed}"),
+            ],
             capture_output=True,
             text=True,
             check=True,

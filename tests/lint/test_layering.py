@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may look into whom: read off the #include lines and the labels in BUILD files.
 
-gcc has no layering_check and Bazel 4.2 no implementation_deps, so this is what keeps the rooms apart.
+gcc has no layering_check and Bazel 4.2 no implementation_deps: this is what keeps rooms apart.
 """
 
 import re
