@@ -10,13 +10,19 @@ _GENERATED_COPTS = ["-w"]
 # Read by every test under --config=tsan, by its path from the root.
 _TEST_DATA = ["//bazel:tsan_suppressions.txt"]
 
+# Every program needs these under one configuration or another.
+_PROGRAM_DEPS = select({
+    "//bazel:tsan": ["//bazel:tsan_absl_mutex"],
+    "//conditions:default": [],
+})
+
 def kvgate_cc_library(name, **kwargs):
     """A cc_library of this project; only kvgate_shared_library makes a .so."""
     native.cc_library(name = name, linkstatic = True, **kwargs)
 
-def kvgate_cc_binary(name, **kwargs):
+def kvgate_cc_binary(name, deps = [], **kwargs):
     """A cc_binary of this project, with our own code linked statically."""
-    native.cc_binary(name = name, linkstatic = True, **kwargs)
+    native.cc_binary(name = name, linkstatic = True, deps = deps + _PROGRAM_DEPS, **kwargs)
 
 def kvgate_cc_test(name, deps = [], data = [], size = "small", **kwargs):
     """A googletest program: gtest, gmock and their main() come with it.
@@ -33,7 +39,7 @@ def kvgate_cc_test(name, deps = [], data = [], size = "small", **kwargs):
         size = size,
         data = data + _TEST_DATA,
         linkstatic = True,
-        deps = deps + ["@sys//:gtest_main"],
+        deps = deps + ["@sys//:gtest_main"] + _PROGRAM_DEPS,
         **kwargs
     )
 
@@ -42,7 +48,7 @@ def kvgate_cc_benchmark(name, deps = [], data = [], **kwargs):
 
     The smoke test keeps the benchmark from rotting; it asserts nothing about time.
     """
-    deps = deps + ["@sys//:benchmark"]
+    deps = deps + ["@sys//:benchmark"] + _PROGRAM_DEPS
     native.cc_binary(
         name = name,
         data = data,
@@ -91,7 +97,7 @@ def kvgate_cc_fuzz_test(name, srcs, corpus, deps = [], tags = [], size = "small"
             "//conditions:default": [],
         }),
         linkstatic = True,
-        deps = deps + select({
+        deps = deps + _PROGRAM_DEPS + select({
             "//bazel:fuzzing": [],
             "//conditions:default": ["//bazel:replay_corpus"],
         }),
