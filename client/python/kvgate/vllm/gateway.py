@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gateway: one role's connection: a kvgate.Client with the namespace of this engine opened on it.
+
+Promises: no call raises because of the gateway; each returns by its time-out. The namespace number
+is good while the gateway is away and after it restarts. Thread-safe as kvgate.Client is.
+Errors: LibraryError and ValueError of a wrong installation or setting leave the constructor.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from vllm.logger import init_logger
+
+from kvgate import Client, Code, Identity, Namespace
+from kvgate.vllm.settings import Settings
+
+logger = init_logger("vllm.kvgate.gateway")
+
+
+class Gateway:
+    def __init__(self, settings: Settings, identity: Identity, role: str, staging: bool) -> None:
+        self.client = Client(
+            transport=settings.transport,
+            local_socket=settings.local_socket,
+            grpc_target=settings.grpc_target or None,
+            client_name=f"vllm-{role}",
+            staging_bytes=settings.staging_bytes if staging else 1 << 20,
+            verify=settings.verify,
+            library=settings.library or None,
+            grpc_library=settings.grpc_library or None,
+        )
+        self.identity = identity
+        self.identity_digest = identity.digest()
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._namespace = self._open()  # guarded by _lock when it is replaced
+        self._log_opened(role)
+
+    @property
+    def ns(self) -> int:
+        return self._namespace.ns
+
+    def _open(self) -> Namespace:
+        return self.client.open(
+            self.identity, alias=self._settings.alias, timeout_ms=self._settings.open_timeout_ms
+        )
+
+    def root_group_keys(self) -> int:
+        """Rule 40; the gateway's word once it was reached, else the same formula."""
+        answered = self._namespace.root_group_keys
+        return answered[0] if answered else max(1, 4096 // self.identity.groups[0].block_tokens)
+
+    def refused(self) -> str:
+        """Why the gateway will not serve this identity; empty while it does or is away."""
+        namespace = self._namespace
+        away = (Code.OK, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED)
+        return "" if namespace.code in away else f"{namespace.code.name}: {namespace.error}"
+
+    def _log_opened(self, role: str) -> None:
+        namespace = self._namespace
+        if namespace.available:
+            logger.info(
+                "kvgate %s: gateway %s reached, identity %s, disk %s",
+                role,
+                namespace.server_version,
+                self.identity_digest.hex()[:16],
+                namespace.disk_mode or "none",
+            )
+        else:
+            logger.warning(
+                "kvgate %s: the gateway does not answer (%s: %s); the engine computes everything "
+                "until it does",
+                role,
+                namespace.code.name,
+                namespace.error,
+            )
+
+    def close(self) -> None:
+        self.client.close()

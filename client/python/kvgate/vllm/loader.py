@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loader: fills blocks from the gateway on a few threads, straight into the layers' tensors.
+
+Promises
+ 1. Each job is reported by take() exactly once, finished, with the block ids that hold no good
+    bytes: from the first block that failed on, as a prefix is of use only without gaps.
+ 2. No byte of a job's blocks is written after it was reported: a job's calls return first, and
+    the client writes nothing after its deadline.
+ 3. With verify = always the bytes are read back from the layers and compared with the CRC32C that
+    the gateway states, which is the producer's.
+Thread-safe. stop() waits for running jobs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from vllm.logger import init_logger
+
+from kvgate import GetResult, Reason
+from kvgate.vllm.gateway import Gateway
+from kvgate.vllm.layout import BlockLayout
+from kvgate.vllm.messages import LoadJob
+from kvgate.vllm.stats import Recorder
+
+logger = init_logger("vllm.kvgate.loader")
+
+CALL_BYTES_MAX = 32 << 20  # of one Get: bounds what is held of the gateway's memory at a time
+CALL_KEYS_MAX = 1024
+
+
+class Loader:
+    def __init__(
+        self,
+        gateway: Gateway,
+        layout: BlockLayout,
+        recorder: Recorder,
+        block_tokens: int,
+        threads: int,
+        verify_always: bool,
+    ) -> None:
+        self._gateway = gateway
+        self._layout = layout
+        self._recorder = recorder
+        self._block_tokens = block_tokens
+        self._verify_always = verify_always
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="kvgate-load")
+        self._lock = threading.Lock()
+        self._finished: set[str] = set()  # guarded by _lock, as is _bad_blocks
+        self._bad_blocks: set[int] = set()
+
+    def start(self, job: LoadJob, root_group_keys: int) -> None:
+        deadline = time.monotonic() + job.deadline_ms / 1000
+        try:
+            self._pool.submit(self._run, job, root_group_keys, deadline)
+        except RuntimeError:  # stopping
+            self.fail(job)
+
+    def fail(self, job: LoadJob) -> None:
+        self._report(job, 0)
+
+    def take(self) -> tuple[set[str], set[int]]:
+        """Requests whose loads ended since the last take, and their bad blocks."""
+        with self._lock:
+            finished, self._finished = self._finished, set()
+            bad, self._bad_blocks = self._bad_blocks, set()
+        return finished, bad
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, job: LoadJob, root_group_keys: int, deadline: float) -> None:
+        start = time.monotonic()
+        good = 0
+        try:
+            good = self._load(job, root_group_keys, deadline)
+        except Exception:
+            logger.exception("kvgate: loading %d blocks failed", len(job.block_ids))
+        finally:
+            self._recorder.add(loads=1, load_ms_sum=(time.monotonic() - start) * 1000)
+            self._report(job, good)
+
+    def _report(self, job: LoadJob, good: int) -> None:
+        bad = job.block_ids[good:]
+        if bad:
+            self._recorder.add(load_failures=1)
+        with self._lock:
+            self._bad_blocks.update(bad)
+            self._finished.add(job.req_id)
+
+    def _load(self, job: LoadJob, root_group_keys: int, deadline: float) -> int:
+        """The number of leading blocks that are loaded and good."""
+        step = max(1, min(CALL_KEYS_MAX, CALL_BYTES_MAX // self._layout.value_bytes))
+        for start in range(0, len(job.block_ids), step):
+            ids = job.block_ids[start : start + step]
+            results = self._get(job, start, ids, root_group_keys, deadline)
+            good = self._count_good(ids, results)
+            if good < len(ids):
+                return start + good
+        return len(job.block_ids)
+
+    def _get(
+        self, job: LoadJob, start: int, ids: list[int], root_group_keys: int, deadline: float
+    ) -> list[GetResult]:
+        remaining_ms = (deadline - time.monotonic()) * 1000
+        if remaining_ms <= 0:
+            return [GetResult(Reason.DEADLINE, 0, 0, 0)] * len(ids)  # type: ignore[arg-type]
+        client, first = self._gateway.client, job.first + start
+        pieces = self._layout.pieces(ids)
+        if job.pin_token:
+            return client.get_into(
+                self._gateway.ns,
+                pieces,
+                pin_token=job.pin_token,
+                first=first,
+                prefix_only=True,
+                timeout_ms=remaining_ms,
+            )
+        return client.get_into(
+            self._gateway.ns,
+            pieces,
+            keys=job.keys[start : start + len(ids)],
+            root=self._root(job, first, root_group_keys),
+            depth=first,
+            prefix_only=True,
+            timeout_ms=remaining_ms,
+        )
+
+    def _root(self, job: LoadJob, index: int, root_group_keys: int) -> bytes:
+        """Of the block `index` of the chain; the job's own keys begin at job.first."""
+        start = index - index % root_group_keys
+        if start == index:
+            return b""
+        return job.keys[start - job.first] if start >= job.first else job.root
+
+    def _count_good(self, ids: list[int], results: Sequence[GetResult]) -> int:
+        tokens, size = self._block_tokens, self._layout.value_bytes
+        for index, (block, result) in enumerate(zip(ids, results, strict=True)):
+            reason = result.reason
+            if reason == Reason.OK and self._verify_always and not self._verified(block, result):
+                reason = Reason.CHECKSUM
+            if reason != Reason.OK:
+                self._recorder.add(**{f"load_miss_{reason.name.lower()}": 1})
+                return index
+            tier = result.tier.name.lower()
+            self._recorder.add(
+                **{
+                    f"loaded_blocks_{tier}": 1,
+                    f"loaded_bytes_{tier}": size,
+                    f"loaded_tokens_{tier}": tokens,
+                }
+            )
+        return len(ids)
+
+    def _verified(self, block: int, result: GetResult) -> bool:
+        good = self._gateway.client.crc32c(self._layout.pieces([block])) == result.crc32c
+        if good:
+            self._recorder.add(verified_blocks=1)
+        return good
