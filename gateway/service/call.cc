@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/service/call.h"
+
+#include <chrono>
+
+#include "absl/strings/str_cat.h"
+#include "gateway/core/deadline.h"
+
+namespace kvgate::gateway {
+namespace {
+
+absl::Duration Remaining(const grpc::CallbackServerContext& context) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return kDefaultDeadline;
+  return absl::FromChrono(deadline - std::chrono::system_clock::now());
+}
+
+}  // namespace
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  // Canonical numbers are the same on both sides.
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
+                      std::string(status.message().data(), status.message().size()));
+}
+
+Call::Call(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* context,
+           uint64_t bytes_in)
+    : deps_(deps),
+      kind_(kind),
+      context_(context),
+      reactor_(context->DefaultReactor()),
+      bytes_in_(bytes_in),
+      arrival_(deps.clock->Now()),
+      deadline_(arrival_ + Remaining(*context)) {}
+
+Call::~Call() {
+  if (!finished_) Finish(absl::InternalError("the call was dropped without an answer"));
+}
+
+absl::Status Call::Admit() {
+  if (deps_.draining->load(std::memory_order_relaxed)) {
+    return absl::UnavailableError("draining: this daemon is stopping");
+  }
+  if (deadline_ <= arrival_) {
+    return absl::DeadlineExceededError(absl::StrCat("deadline: passed ",
+                                                    absl::ToInt64Microseconds(arrival_ - deadline_),
+                                                    " us before the call arrived"));
+  }
+  if (cancelled()) return absl::CancelledError("cancelled by the client");
+  return absl::OkStatus();
+}
+
+void Call::Finish(const absl::Status& status, uint64_t bytes_out) {
+  if (finished_) return;
+  finished_ = true;
+  deps_.telemetry->RecordCall(kind_.door, kind_.rpc, status.code(), deps_.clock->Now() - arrival_,
+                              bytes_in_, bytes_out);
+  reactor_->Finish(ToGrpc(status));
+}
+
+}  // namespace kvgate::gateway

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Call: one running gRPC call: its times, and its single end, counted by telemetry.
+// And the one place where absl::Status becomes grpc::Status. Private to gateway/service: only its
+// .cc files include this header, since it knows grpc. Threads: thread-compatible; whoever holds the
+// shared_ptr last ends the call. A call that nobody ended ends as INTERNAL in the destructor, so
+// that a client never hangs on our mistake.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "gateway/service/services.h"
+#include "gateway/telemetry/telemetry.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "grpcpp/support/status.h"
+
+namespace kvgate::gateway {
+
+grpc::Status ToGrpc(const absl::Status& status);
+
+class Call {
+ public:
+  struct Kind {
+    Door door;
+    Rpc rpc;
+  };
+  Call(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* context, uint64_t bytes_in);
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // Why the call may not start: draining, deadline already over, cancelled.
+  absl::Status Admit();
+
+  void Finish(const absl::Status& status, uint64_t bytes_out = 0);
+
+  grpc::ServerUnaryReactor* reactor() const { return reactor_; }
+  const std::string& tenant() const { return deps_.tenant; }
+  absl::Time arrival() const { return arrival_; }    // of the store's clock
+  absl::Time deadline() const { return deadline_; }  // of the store's clock
+  bool cancelled() const { return context_->IsCancelled(); }
+
+ private:
+  const ServiceDeps& deps_;
+  const Kind kind_;
+  grpc::CallbackServerContext* const context_;
+  grpc::ServerUnaryReactor* const reactor_;
+  const uint64_t bytes_in_;
+  const absl::Time arrival_;
+  absl::Time deadline_;
+  bool finished_ = false;
+};
+using CallRef = std::shared_ptr<Call>;
+
+}  // namespace kvgate::gateway

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/service/grpc_server.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/resource_quota.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server.h"
+#include "grpcpp/server_builder.h"
+#include "proto/wire/key.h"
+
+namespace kvgate::gateway {
+namespace {
+
+constexpr int kKeepaliveMs = 10'000, kKeepaliveTimeoutMs = 3'000;
+constexpr int kPingIntervalMinMs = 5'000;
+
+void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
+  builder->SetMaxReceiveMessageSize(static_cast<int>(wire::kMessageBytesMax));
+  builder->SetMaxSendMessageSize(static_cast<int>(wire::kMessageBytesMax));
+  grpc::ResourceQuota quota(options.admin ? "kvgate-admin" : "kvgate");
+  quota.Resize(options.receive_bytes_max);
+  builder->SetResourceQuota(quota);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                              kPingIntervalMinMs);
+  // Two daemons must not share a port by accident.
+  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+}
+
+// gRPC's plugins are for all servers of a process that are built later, so a server that must not
+// have reflection has to be built before this ran.
+void EnableReflection() {
+  static std::once_flag once;
+  std::call_once(once, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
+}
+
+void EnableHealth() {
+  static std::once_flag once;
+  std::call_once(once, [] { grpc::EnableDefaultHealthCheckService(true); });
+}
+
+}  // namespace
+
+bool IsLoopback(const std::string& host_port) {
+  return absl::StartsWith(host_port, "127.") || absl::StartsWith(host_port, "[::1]:") ||
+         absl::StartsWith(host_port, "localhost:");
+}
+
+struct GrpcServer::Impl {
+  GrpcServerOptions options;
+  std::shared_ptr<grpc::Service> service;
+  std::unique_ptr<grpc::Server> server;  // after service: destroyed first
+  int port = 0;
+};
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
+                                                              const ServiceDeps& deps) {
+  EnableHealth();
+  if (!options.unix_path.empty() || IsLoopback(options.tcp)) EnableReflection();
+
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  ServiceDeps own = deps;
+  own.tenant = options.tenant;
+  impl->service = options.admin ? MakeAdminService(own) : MakeKvCacheService(own);
+
+  const bool unix_socket = !options.unix_path.empty();
+  const std::string address = unix_socket ? absl::StrCat("unix:", options.unix_path) : options.tcp;
+  grpc::ServerBuilder builder;
+  SetLimits(options, &builder);
+  builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &impl->port);
+  builder.RegisterService(impl->service.get());
+  impl->server = builder.BuildAndStart();
+  if (impl->server == nullptr) {
+    return absl::UnavailableError(
+        absl::StrCat("gRPC: cannot listen on ", address,
+                     ": choose another address, or stop the program that has it"));
+  }
+  if (unix_socket && chmod(options.unix_path.c_str(), options.unix_mode) != 0) {
+    return absl::InternalError(
+        absl::StrCat("gRPC: chmod of ", options.unix_path, ": ", std::strerror(errno)));
+  }
+  impl->server->GetHealthCheckService()->SetServingStatus(
+      options.admin ? "kvgate.v1.Admin" : "kvgate.v1.KvCache", true);
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(impl)));
+}
+
+GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+GrpcServer::~GrpcServer() { Stop(absl::ZeroDuration()); }
+
+int GrpcServer::tcp_port() const { return impl_->options.tcp.empty() ? 0 : impl_->port; }
+
+void GrpcServer::Stop(absl::Duration limit) {
+  if (impl_->server == nullptr) return;
+  impl_->server->GetHealthCheckService()->SetServingStatus(false);
+  impl_->server->Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(limit));
+  impl_->server.reset();
+  const std::string& path = impl_->options.unix_path;
+  if (!path.empty()) unlink(path.c_str());  // gRPC usually did; ENOENT is what we want
+}
+
+}  // namespace kvgate::gateway

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The two gRPC services. They translate messages, check them and call the store; they decide
+// nothing.
+//
+// Threads: handlers run on gRPC's threads and never wait there: what may block (Open, Scan, Stats)
+// goes to `workers`; the copy of a Set is the one long piece of work. Answers come from the store's
+// threads. Ownership: everything in ServiceDeps outlives the services, which outlive their server.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "gateway/core/namespace_table.h"
+#include "gateway/service/wire_encode.h"
+#include "gateway/service/worker_pool.h"
+#include "gateway/telemetry/telemetry.h"
+#include "storage/base/clock.h"
+#include "storage/store.h"
+
+namespace grpc {
+class Service;
+}
+
+namespace kvgate::gateway {
+
+struct ServiceDeps {
+  storage::Clock* clock = nullptr;
+  storage::Store* store = nullptr;
+  NamespaceTable* namespaces = nullptr;
+  Telemetry* telemetry = nullptr;
+  WorkerPool* workers = nullptr;
+  const std::atomic<bool>* draining = nullptr;
+  UnsentGauge unsent;                     // pool bytes in answers that gRPC has not sent yet
+  uint64_t unsent_bytes_max = 256 << 20;  // above: Get answers RESOURCE_EXHAUSTED
+  std::string tenant;                     // of everybody who comes through this door
+  std::string server_version;
+  // The local door's socket of a tenant; empty: closed.
+  std::function<std::string(const std::string& tenant)> local_socket;
+};
+
+std::shared_ptr<grpc::Service> MakeKvCacheService(const ServiceDeps& deps);
+std::shared_ptr<grpc::Service> MakeAdminService(const ServiceDeps& deps);
+
+}  // namespace kvgate::gateway
