@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/local/call.h"
+
+#include "storage/base/check.h"
+
+namespace kvgate::gateway {
+namespace {
+
+// Longer ones wait like this; a client's number cannot overflow the clock.
+constexpr uint64_t kTimeoutUsMax = 3600ull * 1'000'000;
+
+}  // namespace
+
+std::string MakeReply(const local::MsgHeader& request, uint16_t version, absl::StatusCode code,
+                      std::string_view fixed, std::string_view rest) {
+  local::MsgHeader header{};
+  header.magic = local::kMagic;
+  header.version = version;
+  header.op = request.op | local::kReplyBit;
+  header.bytes = static_cast<uint32_t>(sizeof(header) + fixed.size() + rest.size());
+  header.request_id = request.request_id;
+  header.timeout_us = static_cast<uint64_t>(code);
+  KVGATE_CHECK(header.bytes <= local::kMessageBytesMax) << header.op;
+  std::string message;
+  message.reserve(header.bytes);
+  message.append(AsBytes(header)).append(fixed).append(rest);
+  return message;
+}
+
+std::string MakeErrorReply(const local::MsgHeader& request, uint16_t version,
+                           const absl::Status& status) {
+  const absl::string_view text = status.message();
+  return MakeReply(request, version, status.code(), {},
+                   {text.data(), std::min(text.size(), local::kErrorTextMax)});
+}
+
+Call::Call(std::shared_ptr<Session> session, const local::MsgHeader& header, std::string message,
+           Rpc rpc, bool recorded)
+    : session_(std::move(session)),
+      header_(header),
+      message_(std::move(message)),
+      rpc_(rpc),
+      recorded_(recorded),
+      arrival_(session_->state().clock->Now()),
+      deadline_(arrival_ + absl::Microseconds(std::min(header.timeout_us, kTimeoutUsMax))) {
+  state().CallBegan();
+}
+
+Call::~Call() {
+  if (!replied_) Fail(absl::InternalError("the call was dropped without an answer"));
+  session_->EndCall();
+  state().CallEnded();
+}
+
+void Call::Reply(std::string_view fixed, std::string_view rest, std::vector<int> fds) {
+  if (replied_) return;
+  Finish(absl::StatusCode::kOk,
+         MakeReply(header_, header_.version, absl::StatusCode::kOk, fixed, rest), std::move(fds));
+}
+
+void Call::Fail(const absl::Status& status) {
+  if (replied_) return;
+  Finish(status.code(), MakeErrorReply(header_, header_.version, status), {});
+}
+
+void Call::Finish(absl::StatusCode code, std::string message, std::vector<int> fds) {
+  replied_ = true;
+  if (recorded_ && state().telemetry != nullptr) {
+    state().telemetry->RecordCall(Door::kLocal, rpc_, code, state().clock->Now() - arrival_,
+                                  bytes_in_, bytes_out_);
+  }
+  session_->Send(std::move(message), std::move(fds));
+}
+
+}  // namespace kvgate::gateway

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/local/calls.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "gateway/core/deadline.h"
+#include "gateway/core/text.h"
+#include "gateway/core/validate.h"
+#include "gateway/local/call.h"
+#include "gateway/local/codec.h"
+#include "gateway/local/data_calls.h"
+#include "gateway/local/protocol.h"
+#include "proto/wire/identity.h"
+#include "proto/wire/key.h"
+
+namespace kvgate::gateway {
+namespace {
+
+using local::MsgHeader;
+using local::Op;
+
+template <typename T>
+using CallRef = std::shared_ptr<CallOf<T>>;
+
+absl::StatusOr<NamespaceRef> FindNamespace(const Call& call, uint64_t handle) {
+  return call.state().namespaces->Find(call.state().options.tenant, handle);
+}
+
+template <size_t kSize>
+void CopyText(std::string_view text, char (&target)[kSize]) {
+  std::memcpy(target, text.data(), std::min(text.size(), kSize - 1));
+}
+
+void HandleOpen(CallRef<OpenCall> call) {
+  wire::Identity identity;
+  std::string error;
+  if (!wire::DecodeIdentity(call->asked.identity, &identity, &error)) {
+    return call->Fail(absl::InvalidArgumentError(absl::StrCat("identity: ", error)));
+  }
+  const LocalDoorOptions& options = call->state().options;
+  NamespaceTable& namespaces = *call->state().namespaces;
+  absl::StatusOr<NamespaceRef> opened = namespaces.Open(
+      options.tenant, call->asked.alias, identity, call->asked.fixed.required_features);
+  if (!opened.ok()) return call->Fail(opened.status());
+
+  const OpenedNamespace& ns = **opened;
+  const storage::StoreFacts& facts = namespaces.facts();
+  local::OpenOk ok{};
+  ok.ns = ns.handle;
+  ok.incarnation = namespaces.incarnation();
+  ok.features = ns.features;
+  ok.value_bytes_max = wire::kValueBytesMax;
+  ok.key_list_bytes_max = wire::kKeyListBytesMax;
+  ok.payload_bytes_max = wire::kKeysMax * wire::kValueBytesMax;  // bounded by leases alone
+  ok.disk_value_bytes_max = facts.disk_value_bytes_max;
+  ok.key_bytes_max = wire::kKeyBytesMax;
+  ok.keys_max = wire::kKeysMax;
+  ok.lookup_keys_max = wire::kLookupKeysMax;
+  ok.pin_ms_max = wire::kPinMsMax;
+  ok.groups = std::min<uint32_t>(ns.group_count(), local::kGroupsMax);
+  ok.default_durability = static_cast<uint8_t>(facts.default_durability);
+  std::copy_n(ns.root_group_keys.begin(), ok.groups, ok.root_group_keys);
+  std::memcpy(ok.identity_digest, ns.info.identity_digest.data(), sizeof(ok.identity_digest));
+  CopyText(facts.disk_mode, ok.disk_mode);
+  CopyText(options.server_version, ok.server_version);
+  CopyText(options.socket_path, ok.local_socket);
+  call->Reply(AsBytes(ok));
+}
+
+void HandleReserve(CallRef<ReserveCall> call) {
+  const local::Reserve& fixed = call->asked.fixed;
+  absl::StatusOr<NamespaceRef> ns = FindNamespace(*call, fixed.ns);
+  if (!ns.ok()) return call->Fail(ns.status());
+  const OfferArgs args{call->asked.keys, call->asked.value_bytes, fixed.group,
+                       fixed.shard,      call->asked.root,        fixed.depth};
+  if (absl::Status s = ValidateOffer(**ns, args); !s.ok()) return call->Fail(s);
+
+  storage::OfferRequest request;
+  request.ns = (*ns)->id();
+  request.keys = call->asked.keys;
+  request.value_bytes = call->asked.value_bytes;
+  request.group = fixed.group;
+  request.shard = fixed.shard;
+  request.depth = fixed.depth;
+  request.producer = fixed.producer != 0 ? fixed.producer : call->session().producer();
+  absl::StatusOr<storage::OfferResult> result = call->state().store->Offer(request);
+  if (!result.ok()) return call->Fail(result.status());
+  const local::ReserveOk ok{result->ticket, static_cast<uint32_t>(result->states.size()), 0};
+  call->Reply(AsBytes(ok), {reinterpret_cast<const char*>(result->states.data()),
+                            result->states.size()});
+}
+
+void HandleDelete(CallRef<DeleteCall> call) {
+  const local::Delete& fixed = call->asked.fixed;
+  absl::StatusOr<NamespaceRef> ns = FindNamespace(*call, fixed.ns);
+  if (!ns.ok()) return call->Fail(ns.status());
+  std::optional<uint32_t> group, shard;
+  if (fixed.group >= 0) group = static_cast<uint32_t>(fixed.group);
+  if (fixed.shard >= 0) shard = static_cast<uint32_t>(fixed.shard);
+  if (absl::Status s = ValidateDelete(**ns, call->asked.keys, group, shard); !s.ok()) {
+    return call->Fail(s);
+  }
+  absl::StatusOr<storage::Durability> durability = DeleteDurabilityFromWire(fixed.durability);
+  if (!durability.ok()) return call->Fail(durability.status());
+
+  storage::DeleteRequest request;
+  request.ns = (*ns)->id();
+  request.keys = call->asked.keys;
+  if (group) request.group = static_cast<uint8_t>(*group);
+  if (shard) request.shard = static_cast<uint8_t>(*shard);
+  request.durability = *durability;
+  request.answer_by =
+      EffectiveAnswerBy(call->arrival(), 0, call->deadline(), absl::ZeroDuration());
+  call->state().store->Delete(request, [call](absl::StatusOr<std::vector<bool>> found) {
+    if (!found.ok()) return call->Fail(found.status());
+    const local::DeleteOk ok{static_cast<uint32_t>(found->size()), 0};
+    call->Reply(AsBytes(ok), std::string(found->begin(), found->end()));
+  });
+}
+
+void HandleTouch(CallRef<TouchCall> call) {
+  const local::Touch& fixed = call->asked.fixed;
+  absl::StatusOr<NamespaceRef> ns = FindNamespace(*call, fixed.ns);
+  if (!ns.ok()) return call->Fail(ns.status());
+  if (absl::Status s = CheckKey(call->asked.key, "last_key"); !s.ok()) return call->Fail(s);
+  if (absl::Status s = CheckGroup(**ns, fixed.group); !s.ok()) return call->Fail(s);
+  const storage::Hints hints{fixed.hints.prompt_tokens, fixed.hints.output_tokens,
+                             fixed.hints.turn, fixed.hints.finished != 0};
+  const bool found =
+      call->state().store->Touch((*ns)->id(), call->asked.key, fixed.group, hints);
+  const local::TouchOk ok{found ? 1u : 0u, 0};
+  call->Reply(AsBytes(ok));
+}
+
+void HandlePin(CallRef<PinCall> call) {
+  const local::Pin& fixed = call->asked.fixed;
+  absl::StatusOr<NamespaceRef> ns = FindNamespace(*call, fixed.ns);
+  if (!ns.ok()) return call->Fail(ns.status());
+  if (absl::Status s = CheckPinMs(fixed.pin_ms); !s.ok()) return call->Fail(s);
+  const local::PinOk ok{call->state().store->Pin((*ns)->id(), fixed.pin_token, fixed.pin_ms), 0};
+  call->Reply(AsBytes(ok));
+}
+
+void HandleUnpin(CallRef<UnpinCall> call) {
+  const local::Unpin& fixed = call->asked.fixed;
+  absl::StatusOr<NamespaceRef> ns = FindNamespace(*call, fixed.ns);
+  if (!ns.ok()) return call->Fail(ns.status());
+  call->session().RemovePin(fixed.pin_token);
+  const bool found = call->state().store->Unpin((*ns)->id(), fixed.pin_token);
+  const local::UnpinOk ok{found ? 1u : 0u, 0};
+  call->Reply(AsBytes(ok));
+}
+
+void HandleExtent(CallRef<ExtentCall> call) {
+  const local::Extent& fixed = call->asked.fixed;
+  if (std::memcmp(fixed.capability, call->session().capability().data(),
+                  sizeof(fixed.capability)) != 0) {
+    return call->Fail(absl::PermissionDeniedError("extent.capability: not that of this session"));
+  }
+  const storage::PoolExport* pool = call->state().store->pool_export();
+  const int fd = pool == nullptr ? -1 : pool->ExtentFd(fixed.extent);
+  if (fd < 0) {
+    return call->Fail(absl::NotFoundError(absl::StrCat("extent: there is no ", fixed.extent)));
+  }
+  const local::ExtentOk ok{pool->ExtentBytes(fixed.extent), fixed.extent, 0};
+  call->Reply(AsBytes(ok), {}, {fd});
+}
+
+// Where a call runs: lookups of long chains, copies and what may touch the disk leave the epoll
+// thread.
+template <typename T>
+bool LeavesEpollThread(const T&) {
+  return std::is_same_v<T, OpenCall> || std::is_same_v<T, CommitCall> ||
+         std::is_same_v<T, DeleteCall>;
+}
+bool LeavesEpollThread(const LookupCall& call) {
+  size_t keys = 0;
+  for (const auto& list : call.keys) keys += list.size();
+  return keys > 4096;
+}
+
+void FailNow(Session& session, const MsgHeader& header, const absl::Status& status) {
+  session.Send(MakeErrorReply(header, header.version, status));
+}
+
+// Takes a place among the calls in flight, or answers why not.
+bool Admit(Session& session, const MsgHeader& header) {
+  if (session.state().draining) {
+    FailNow(session, header, absl::UnavailableError("draining: this gateway is stopping"));
+    return false;
+  }
+  if (header.timeout_us == 0) {
+    FailNow(session, header, absl::DeadlineExceededError("timeout_us: 0, the deadline is over"));
+    return false;
+  }
+  if (session.TryBeginCall()) return true;
+  session.state().counters.overloaded.fetch_add(1);
+  FailNow(session, header,
+          absl::ResourceExhaustedError(absl::StrCat("calls in flight: more than ",
+                                                    local::kInFlightMax, " of one client")));
+  return false;
+}
+
+template <typename T>
+void RunCall(const CallRef<T>& call, void (*handle)(CallRef<T>)) {
+  if (call->expired()) {
+    return call->Fail(absl::DeadlineExceededError("the deadline passed before the call began"));
+  }
+  handle(call);
+}
+
+template <typename T>
+absl::Status Start(const std::shared_ptr<Session>& session, const MsgHeader& header,
+                   std::string_view message, Rpc rpc, bool recorded, void (*handle)(CallRef<T>)) {
+  if (!Admit(*session, header)) return absl::OkStatus();
+  auto call =
+      std::make_shared<CallOf<T>>(session, header, std::string(message), rpc, recorded);
+  if (absl::Status s = Decode(call->message(), session->staging(), &call->asked); !s.ok()) {
+    call->Fail(s);
+    return s;
+  }
+  if (!LeavesEpollThread(call->asked)) {
+    RunCall(call, handle);
+  } else if (!session->state().work->Post([call, handle] { RunCall(call, handle); })) {
+    call->Fail(absl::UnavailableError("draining: this gateway is stopping"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckHello(const HelloCall& hello, const LocalDoorOptions& options) {
+  if (hello.fixed.version_min > local::kVersionMax ||
+      hello.fixed.version_max < local::kVersionMin) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "hello.version: ", hello.fixed.version_min, " to ", hello.fixed.version_max,
+        ", this gateway speaks ", local::kVersionMin, " to ", local::kVersionMax));
+  }
+  // Every byte is compared, wherever the first difference is.
+  char wanted[sizeof(hello.fixed.token)] = {};
+  std::memcpy(wanted, options.token.data(), std::min(options.token.size(), sizeof(wanted)));
+  int differs = 0;
+  for (size_t i = 0; i < sizeof(wanted); ++i) differs |= wanted[i] ^ hello.fixed.token[i];
+  if (differs != 0) {
+    return absl::UnauthenticatedError(options.token.empty()
+                                          ? "hello.token: this door takes none"
+                                          : "hello.token: not that of this tenant");
+  }
+  return absl::OkStatus();
+}
+
+// What the client wants, as far as the door's total goes; the control part is always given.
+uint64_t StagingGrant(const DoorState& state, uint64_t wanted) {
+  const uint64_t used = state.counters.staging_bytes.load();
+  const uint64_t left =
+      state.options.staging_bytes_total - std::min(used, state.options.staging_bytes_total);
+  const uint64_t grant = std::min({wanted, state.options.staging_bytes_client, left});
+  return grant / 4096 * 4096 + local::kControlBytes;
+}
+
+absl::Status Greet(const std::shared_ptr<Session>& session, const MsgHeader& header,
+                   std::string_view message) {
+  HelloCall hello;
+  if (absl::Status s = Decode(message, {}, &hello); !s.ok()) return s;
+  DoorState& state = session->state();
+  if (absl::Status s = CheckHello(hello, state.options); !s.ok()) return s;
+  if (state.draining) return absl::UnavailableError("draining: this gateway is stopping");
+  absl::StatusOr<std::unique_ptr<StagingMemory>> staging =
+      StagingMemory::Create(StagingGrant(state, hello.fixed.staging_bytes));
+  if (!staging.ok()) return staging.status();
+
+  local::HelloOk ok{};
+  ok.version = std::min(local::kVersionMax, hello.fixed.version_max);
+  ok.in_flight_max = local::kInFlightMax;
+  ok.incarnation = state.namespaces->incarnation();
+  ok.session = session->id();
+  std::memcpy(ok.capability, session->capability().data(), sizeof(ok.capability));
+  ok.staging_bytes = (*staging)->bytes().size();
+  ok.lease_bytes_max = state.options.lease_bytes_max;
+  ok.lease_ms = state.options.lease_ms;
+  ok.leases_max = state.options.leases_max;
+  std::vector<int> fds = {(*staging)->fd()};
+  if (const storage::PoolExport* pool = state.store->pool_export(); pool != nullptr) {
+    ok.generations = pool->GenerationsBytes() / sizeof(uint64_t);
+    fds.push_back(pool->GenerationsFd());
+  }
+  state.counters.staging_bytes.fetch_add(ok.staging_bytes);
+  session->SetStaging(*std::move(staging), hello.fixed.producer);
+  session->Send(MakeReply(header, header.version, absl::StatusCode::kOk, AsBytes(ok), {}),
+                std::move(fds));
+  return absl::OkStatus();
+}
+
+absl::Status HandleRelease(Session& session, std::string_view message) {
+  ReleaseCall release;
+  if (absl::Status s = Decode(message, {}, &release); !s.ok()) return s;
+  for (uint64_t lease : release.leases) session.ReleaseLease(lease);
+  return absl::OkStatus();
+}
+
+absl::Status HandlePing(Session& session, const MsgHeader& header, std::string_view message) {
+  if (absl::Status s = DecodeEmpty(message); !s.ok()) return s;
+  if (session.state().draining) {
+    FailNow(session, header, absl::UnavailableError("draining: this gateway is stopping"));
+    return absl::OkStatus();
+  }
+  session.Send(MakeReply(header, header.version, absl::StatusCode::kOk, {}, {}));
+  return absl::OkStatus();
+}
+
+absl::Status Dispatch(const std::shared_ptr<Session>& session, const MsgHeader& header,
+                      std::string_view message) {
+  switch (static_cast<Op>(header.op)) {
+    case Op::kOpen:
+      return Start<OpenCall>(session, header, message, Rpc::kOpen, true, HandleOpen);
+    case Op::kLookup:
+      return Start<LookupCall>(session, header, message, Rpc::kLookup, true, HandleLookup);
+    case Op::kReserve:
+      return Start<ReserveCall>(session, header, message, Rpc::kOffer, true, HandleReserve);
+    case Op::kCommit:
+      return Start<CommitCall>(session, header, message, Rpc::kSet, true, HandleCommit);
+    case Op::kGet:
+      return Start<GetCall>(session, header, message, Rpc::kGet, true, HandleGet);
+    case Op::kDelete:
+      return Start<DeleteCall>(session, header, message, Rpc::kDelete, true, HandleDelete);
+    case Op::kTouch:
+      return Start<TouchCall>(session, header, message, Rpc::kTouch, true, HandleTouch);
+    case Op::kPin:
+      return Start<PinCall>(session, header, message, Rpc::kPin, true, HandlePin);
+    case Op::kUnpin:
+      return Start<UnpinCall>(session, header, message, Rpc::kUnpin, true, HandleUnpin);
+    case Op::kExtent:
+      return Start<ExtentCall>(session, header, message, Rpc::kHello, false, HandleExtent);
+    case Op::kRelease:
+      return HandleRelease(*session, message);
+    case Op::kPing:
+      return HandlePing(*session, header, message);
+    case Op::kBye:
+      return absl::CancelledError("BYE");
+    case Op::kHello:
+      break;
+  }
+  return absl::InvalidArgumentError("local message: op: 1 (HELLO) on a greeted connection");
+}
+
+}  // namespace
+
+void RefuseMessage(Session& session, const absl::Status& status) {
+  const MsgHeader header{};
+  session.Send(MakeErrorReply(header, local::kVersionMax, status));
+}
+
+absl::Status HandleMessage(const std::shared_ptr<Session>& session, std::string_view message) {
+  MsgHeader header{};
+  absl::Status status = DecodeHeader(message, local::kVersionMax, &header);
+  if (status.ok()) {
+    const bool hello = header.op == static_cast<uint16_t>(Op::kHello);
+    if (session->greeted()) {
+      status = Dispatch(session, header, message);
+    } else if (hello) {
+      status = Greet(session, header, message);
+    } else {
+      status = absl::InvalidArgumentError(
+          absl::StrCat("local message: op: ", header.op, " before HELLO, must be 1"));
+    }
+  }
+  if (!status.ok() && !absl::IsCancelled(status)) {
+    // A call that failed to decode has answered already; the client ignores a second reply.
+    header.version = local::kVersionMax;
+    FailNow(*session, header, status);
+  }
+  return status;
+}
+
+}  // namespace kvgate::gateway
