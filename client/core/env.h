@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ClientEnv: what a client takes from the world, in one place so that tests put theirs there.
+// Copyable; its functions are called from any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "client/client.h"
+#include "client/transport.h"
+
+namespace kvgate::client {
+
+struct ClientEnv {
+  using Connect =
+      std::function<std::unique_ptr<Transport>(const Options&, Deadline, Outcome* outcome)>;
+
+  std::function<int64_t()> now;  // CLOCK_MONOTONIC nanoseconds
+  std::function<int()> process_id;
+  std::function<bool(const std::string& path)> socket_exists;
+  Connect connect_local;
+  Connect connect_grpc;  // empty answer with kUnavailable when the library is not there
+  uint64_t seed = 0;     // of jitter, sampling and the drawn producer
+
+  static ClientEnv Real();
+};
+
+// Empty, or what is wrong with these options: field, value and limit.
+std::string CheckOptions(const Options& options);
+
+// Client::Create with a world of the caller's.
+std::unique_ptr<Client> CreateClient(const Options& options, const ClientEnv& env,
+                                     std::string* error);
+
+}  // namespace kvgate::client

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/core/link.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace kvgate::client {
+namespace {
+
+constexpr int64_t kNsPerMs = 1'000'000;
+
+Outcome Away(std::string message) {
+  return Outcome{wire::Code::kUnavailable, false, std::move(message)};
+}
+
+Outcome Late() {
+  return Outcome{wire::Code::kDeadlineExceeded, false,
+                 "the deadline ended before the gateway was "
+                 "connected"};
+}
+
+}  // namespace
+
+Link::Link(const Options& options, const ClientEnv& env)
+    : options_(options),
+      env_(env),
+      breaker_(Breaker::Config{.failures = options.breaker_failures,
+                               .pause_ms = options.breaker_open_ms,
+                               .seed = env.seed}) {}
+
+Attachment Link::Acquire(Deadline deadline, Outcome* outcome) {
+  mutex_.Lock();
+  for (;;) {
+    const int64_t now = env_.now();
+    if (now >= deadline) {
+      mutex_.Unlock();
+      *outcome = Late();
+      return {};
+    }
+    if (breaker_.closed() && attachment_.transport && !attachment_.transport->broken()) {
+      Attachment attachment = attachment_;
+      mutex_.Unlock();
+      return attachment;
+    }
+    if (breaker_.closed() && connecting_) {
+      connected_.WaitFor(mutex_, deadline - now);
+      continue;
+    }
+    const Breaker::Decision decision = breaker_.Ask(now);
+    // A connect of before the opening may still be on its way: one at a time.
+    if (decision == Breaker::Decision::kRefuse || connecting_) {
+      if (decision == Breaker::Decision::kProbe) breaker_.OnAway(now);
+      mutex_.Unlock();
+      *outcome = Away("the gateway is away (breaker open)");
+      return {};
+    }
+    connecting_ = true;
+    mutex_.Unlock();
+    return Attach(decision, deadline, outcome);
+  }
+}
+
+// Called by the one caller that set connecting_.
+Attachment Link::Attach(Breaker::Decision decision, Deadline deadline, Outcome* outcome) {
+  const int64_t now = env_.now();
+  const int64_t limit =
+      decision == Breaker::Decision::kProbe ? kProbeNs : options_.connect_timeout_ms * kNsPerMs;
+  const Deadline until = std::min(deadline, now + limit);
+
+  mutex_.Lock();
+  Attachment kept = attachment_;
+  mutex_.Unlock();
+  // A transport that is whole but was silent is asked first; what broke is dropped before the next
+  // one is made, so that two pools are never mapped by us.
+  bool usable = kept.transport && !kept.transport->broken() && Answers(*kept.transport, until);
+  const bool silent = kept.transport && !usable && !kept.transport->broken();
+  std::unique_ptr<Transport> fresh;
+  if (silent) {
+    *outcome = Away("the gateway does not answer");
+  } else if (!usable) {
+    mutex_.Lock();
+    attachment_.transport = nullptr;
+    mutex_.Unlock();
+    kept.transport = nullptr;
+    fresh = Connect(until, outcome);
+    if (!fresh && outcome->ok()) *outcome = Away("no connection");
+  }
+
+  MutexLock lock(mutex_);
+  connecting_ = false;
+  if (fresh) {
+    if (attachment_.id != 0) reconnects_.fetch_add(1, std::memory_order_relaxed);
+    attachment_ = Attachment{std::move(fresh), attachment_.id + 1};
+    usable = true;
+  }
+  if (!usable) {
+    CountOpening(breaker_.OnAway(env_.now()));
+  } else if (decision == Breaker::Decision::kProbe) {
+    breaker_.OnAnswer();
+  }
+  connected_.NotifyAll();
+  return usable ? attachment_ : Attachment{};
+}
+
+bool Link::Answers(Transport& transport, Deadline deadline) const {
+  const wire::Code code = transport.Ping(deadline).code;
+  return code != wire::Code::kUnavailable && code != wire::Code::kDeadlineExceeded;
+}
+
+std::unique_ptr<Transport> Link::Connect(Deadline deadline, Outcome* outcome) const {
+  const bool has_grpc = !options_.grpc_target.empty();
+  *outcome = Away("no local socket at '" + options_.local_socket + "'");
+  if (options_.transport != "grpc" && env_.socket_exists(options_.local_socket)) {
+    // A socket file whose owner does not answer must leave time for the other way.
+    const bool last = options_.transport == "local" || !has_grpc;
+    const int64_t now = env_.now();
+    const Deadline until = last ? deadline : now + (deadline - now) / 2;
+    *outcome = Outcome{};
+    if (auto local = env_.connect_local(options_, until, outcome)) return local;
+  }
+  if (options_.transport == "local" || !has_grpc) return nullptr;
+  *outcome = Outcome{};
+  return env_.connect_grpc(options_, deadline, outcome);
+}
+
+void Link::Report(const Attachment& attachment, bool answered, int64_t started) {
+  MutexLock lock(mutex_);
+  // What an attachment of before said is about a gateway of before.
+  if (attachment.id != attachment_.id) return;
+  if (answered) {
+    breaker_.OnAnswer();
+  } else {
+    CountOpening(breaker_.OnFailure(env_.now(), started));
+  }
+}
+
+std::shared_ptr<Transport> Link::Current() const {
+  MutexLock lock(mutex_);
+  return attachment_.transport;
+}
+
+}  // namespace kvgate::client

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Link: the one attachment of a client to its gateway. It chooses the transport, connects inside
+// the calls' deadlines, drops what broke, and keeps calls away while the gateway is (Breaker).
+//
+// Promises
+//  1. Acquire returns by its deadline. While one caller connects for the first time, others wait
+//     for it; while one caller probes a gateway that was away, others are refused at once.
+//  2. An attachment that broke is never handed out again.
+// Threads: thread-safe; no lock is held while a transport works. None of its own.
+// Ownership: callers hold the transport for as long as their call lasts.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "client/core/breaker.h"
+#include "client/core/env.h"
+#include "client/core/mutex.h"
+
+namespace kvgate::client {
+
+struct Attachment {
+  std::shared_ptr<Transport> transport;  // null: none
+  uint64_t id = 0;                       // counts attachments; handles of namespaces belong to one
+};
+
+class Link {
+ public:
+  // A probe of a gateway that was away costs its caller no more than this.
+  static constexpr int64_t kProbeNs = 80'000'000;
+
+  Link(const Options& options, const ClientEnv& env);
+
+  // The attachment to use for a call that must end by `deadline`, or none and *outcome.
+  Attachment Acquire(Deadline deadline, Outcome* outcome);
+
+  // Tells how a call on `attachment` went. `answered`: the gateway said something.
+  void Report(const Attachment& attachment, bool answered, int64_t started);
+
+  // What is attached now, without connecting.
+  std::shared_ptr<Transport> Current() const;
+
+  uint64_t reconnects() const { return reconnects_.load(std::memory_order_relaxed); }
+  uint64_t breaker_opens() const { return breaker_opens_.load(std::memory_order_relaxed); }
+
+ private:
+  Attachment Attach(Breaker::Decision decision, Deadline deadline, Outcome* outcome);
+  std::unique_ptr<Transport> Connect(Deadline deadline, Outcome* outcome) const;
+  bool Answers(Transport& transport, Deadline deadline) const;
+  void CountOpening(bool opened) {
+    if (opened) breaker_opens_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  // Constant.
+  const Options options_;
+  const ClientEnv env_;
+
+  // Self-synchronised.
+  std::atomic<uint64_t> reconnects_{0};
+  std::atomic<uint64_t> breaker_opens_{0};
+
+  mutable Mutex mutex_;
+  CondVar connected_;
+  Breaker breaker_ KVGATE_GUARDED_BY(mutex_);
+  Attachment attachment_ KVGATE_GUARDED_BY(mutex_);
+  bool connecting_ KVGATE_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace kvgate::client
