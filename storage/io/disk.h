@@ -20,8 +20,9 @@
 //     up for quarantine, not reuse it).
 //  4. Order is not promised between requests, except that Sync covers every write whose `done` ran
 //     before Sync was called.
-// Threads: all methods are thread-safe. `done` runs on the Disk's own thread: it must not block and
-// must not call back into a blocking method; it may submit further requests.
+// Threads: all methods are thread-safe. `done` runs on a thread of the Disk's own (posix: one of
+// several, so two may run at once): it must not block and must not call back into a blocking method
+// or destroy the Disk; it may submit further requests.
 // Stop: the destructor waits for requests in flight; queued ones end with CANCELLED.
 // Errors: absl::Status with canonical codes. After a failed Sync nothing is assumed durable.
 #pragma once
@@ -80,6 +81,9 @@ class Disk {
   // "io_uring", "posix", "memory".
   virtual std::string_view engine() const = 0;
   const std::string& name() const { return name_; }
+  // For people: which fallbacks were taken and why ("buffered: tmpfs has no O_DIRECT; …"). Empty:
+  // everything is as asked for.
+  virtual std::string note() const { return ""; }
   virtual DiskStats stats() const = 0;
 
   // Tells the Disk of memory that buffers will often come from (io_uring: fixed buffers). Best
@@ -96,6 +100,10 @@ class Disk {
   virtual void SyncImpl(IoDone done) = 0;
   // Ends a request that never starts: runs done(error) on the Disk's thread.
   virtual void FailImpl(absl::Status error, IoDone done) = 0;
+  // For a Disk made of another one.
+  static void FailOn(Disk& other, absl::Status error, IoDone done) {
+    other.FailImpl(std::move(error), std::move(done));
+  }
 
  private:
   const std::string name_;

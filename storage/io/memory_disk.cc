@@ -181,9 +181,9 @@ MemoryMedium::Calls MemoryMedium::calls() const {
 std::unique_ptr<Disk> OpenMemoryDisk(std::shared_ptr<MemoryMedium> medium, const std::string& name,
                                      const DiskOptions& options, const Clock* clock) {
   const uint64_t bytes = medium->bytes();
-  return std::make_unique<PoolDisk>(PoolDisk::Facts{name, bytes, "memory", "memory", 1}, options,
-                                    std::make_unique<MemoryMediumSession>(std::move(medium)),
-                                    clock);
+  return std::make_unique<PoolDisk>(
+      PoolDisk::Facts{name, bytes, "memory", "memory", 1, ""}, options,
+      std::make_unique<MemoryMediumSession>(std::move(medium)), clock);
 }
 
 }  // namespace kvgate::storage

@@ -38,6 +38,7 @@ class PoolDisk final : public Disk {
     uint64_t bytes = 0;
     std::string mode, engine;
     uint32_t threads = 1;
+    std::string note;
   };
 
   // `clock` outlives the disk; null means a RealClock.
@@ -47,6 +48,7 @@ class PoolDisk final : public Disk {
 
   std::string_view mode() const override { return facts_.mode; }
   std::string_view engine() const override { return facts_.engine; }
+  std::string note() const override { return facts_.note; }
   DiskStats stats() const override;
 
  private:

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/io/opened_file.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/aligned_buffer.h"
+
+namespace kvgate::storage {
+namespace {
+
+// tmpfs takes the flag since 6.5 and copies through memory all the same.
+bool IsMemoryFileSystem(int fd) {
+  struct statfs info {};
+  return fstatfs(fd, &info) == 0 && (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC);
+}
+
+absl::StatusOr<UniqueFd> OpenForUse(const std::string& path, int flags) {
+  UniqueFd fd(open(path.c_str(), flags, 0600));
+  if (fd) return fd;
+  if (errno == EBUSY) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " is in use (mounted, or another process has it)"));
+  }
+  return StatusFromErrno(errno, absl::StrCat("cannot open ", path));
+}
+
+absl::Status LockWhole(const UniqueFd& fd, const std::string& path) {
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  if (errno == EWOULDBLOCK) {
+    return absl::FailedPreconditionError(absl::StrCat(path, " is in use by another kvgate"));
+  }
+  return StatusFromErrno(errno, absl::StrCat("cannot lock ", path));
+}
+
+absl::Status CheckDeviceSize(const UniqueFd& fd, const std::string& path, uint64_t bytes) {
+  uint64_t device_bytes = 0;
+  if (ioctl(fd.get(), BLKGETSIZE64, &device_bytes) != 0) {
+    return StatusFromErrno(errno, absl::StrCat("cannot ask for the size of ", path));
+  }
+  if (device_bytes >= bytes) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat(path, " has ", device_bytes, " bytes, ", bytes, " are needed"));
+}
+
+// Sparse: space is only checked here, and taken by the writes.
+absl::Status GrowFile(const UniqueFd& fd, const std::string& path, uint64_t bytes) {
+  struct stat info {};
+  if (fstat(fd.get(), &info) != 0)
+    return StatusFromErrno(errno, absl::StrCat("cannot stat ", path));
+  const uint64_t held = static_cast<uint64_t>(info.st_blocks) * 512;
+  absl::StatusOr<Space> space = SpaceOf(path);
+  if (!space.ok()) return space.status();
+  if (held < bytes && bytes - held > space->free_bytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        path, " needs ", bytes - held, " bytes more, the file system has ", space->free_bytes));
+  }
+  if (static_cast<uint64_t>(info.st_size) >= bytes) return absl::OkStatus();
+  if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
+    return StatusFromErrno(errno, absl::StrCat("cannot grow ", path, " to ", bytes, " bytes"));
+  }
+  if (fsync(fd.get()) != 0) return StatusFromErrno(errno, absl::StrCat("cannot fsync ", path));
+  const size_t slash = path.find_last_of('/');
+  return SyncDirectory(slash == std::string::npos ? "." : path.substr(0, slash + 1));
+}
+
+// Some file systems take the flag at open and refuse the first transfer.
+bool DirectReadWorks(const UniqueFd& fd) {
+  AlignedBuffer page(kDiskAlign);
+  return pread(fd.get(), page.data(), page.size(), 0) >= 0 || errno != EINVAL;
+}
+
+void TryDirect(OpenedFile* file) {
+  file->mode = "buffered";
+  if (IsMemoryFileSystem(file->fd.get())) {
+    file->note = "buffered: a memory file system has no O_DIRECT";
+    return;
+  }
+  const int flags = fcntl(file->fd.get(), F_GETFL);
+  if (fcntl(file->fd.get(), F_SETFL, flags | O_DIRECT) == 0) {
+    if (DirectReadWorks(file->fd)) {
+      file->mode = "direct";
+      return;
+    }
+    fcntl(file->fd.get(), F_SETFL, flags);
+  }
+  file->note = "buffered: the file system has no O_DIRECT";
+}
+
+}  // namespace
+
+absl::StatusOr<OpenedFile> OpenFileForDisk(const std::string& path, uint64_t bytes, bool direct) {
+  if (bytes == 0 || bytes % kDiskAlign != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": ", bytes, " bytes is not a multiple of ", kDiskAlign));
+  }
+  struct stat info {};
+  const bool exists = stat(path.c_str(), &info) == 0;
+  const bool device = exists && S_ISBLK(info.st_mode);
+  if (exists && !device && !S_ISREG(info.st_mode)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, " is neither a file nor a block device"));
+  }
+  // O_EXCL without O_CREAT claims a block device; on files the lock does that.
+  absl::StatusOr<UniqueFd> fd =
+      OpenForUse(path, O_RDWR | O_CLOEXEC | (device ? O_EXCL : O_CREAT | O_NOFOLLOW));
+  if (!fd.ok()) return fd.status();
+  OpenedFile file{*std::move(fd), path, bytes, "buffered", ""};
+  if (absl::Status locked = LockWhole(file.fd, path); !locked.ok()) return locked;
+  const absl::Status sized =
+      device ? CheckDeviceSize(file.fd, path, bytes) : GrowFile(file.fd, path, bytes);
+  if (!sized.ok()) return sized;
+  if (direct) TryDirect(&file);
+  return file;
+}
+
+}  // namespace kvgate::storage

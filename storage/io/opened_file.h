@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// OpenedFile: a file or block device that this process holds exclusively, ready for an engine.
+// Move-only; closing it gives the exclusive use up.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "storage/io/disk.h"
+#include "storage/io/file_util.h"
+
+namespace kvgate::storage {
+
+struct OpenedFile {
+  UniqueFd fd;
+  std::string name;
+  uint64_t bytes = 0;
+  std::string mode;  // "direct" or "buffered"
+  std::string note;  // why it is buffered although direct was asked for
+};
+
+// The part of OpenDisk that comes before the engine.
+absl::StatusOr<OpenedFile> OpenFileForDisk(const std::string& path, uint64_t bytes, bool direct);
+
+}  // namespace kvgate::storage
