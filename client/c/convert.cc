@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/c/convert.h"
+
+namespace kvgate::c {
+namespace {
+
+constexpr uint8_t kTierMemory = 1;
+constexpr uint8_t kTierDisk = 2;
+
+template <typename Byte, typename CountAt>
+PieceLists<Byte> Collect(const kvgate_piece* pieces, size_t values, CountAt count_at) {
+  PieceLists<Byte> lists;
+  size_t total = 0;
+  for (size_t i = 0; i < values; ++i) total += count_at(i);
+  lists.pieces.reserve(total);
+  for (size_t i = 0; i < total; ++i) {
+    lists.pieces.emplace_back(static_cast<Byte*>(pieces[i].data), pieces[i].bytes);
+  }
+  lists.values.reserve(values);
+  size_t from = 0;
+  for (size_t i = 0; i < values; ++i) {
+    lists.values.emplace_back(lists.pieces.data() + from, count_at(i));
+    from += count_at(i);
+  }
+  return lists;
+}
+
+kvgate_group_held FromGroup(const client::GroupHeld& group) {
+  kvgate_group_held out{};
+  out.group = group.group;
+  out.first = group.first;
+  out.held = group.held;
+  for (const client::HeldRun& run : group.runs) {
+    if (run.tier == kTierMemory) out.memory_keys += run.count;
+    if (run.tier == kTierDisk) out.disk_keys += run.count;
+    out.value_bytes += run.value_bytes * run.count;
+  }
+  return out;
+}
+
+}  // namespace
+
+PieceLists<std::byte> MutablePieces(const kvgate_piece* pieces, const uint32_t* counts,
+                                    size_t values) {
+  return Collect<std::byte>(pieces, values, [counts](size_t i) { return counts[i]; });
+}
+
+PieceLists<const std::byte> ConstPiecesOf(const kvgate_piece* pieces,
+                                          const kvgate_set_entry* entries, size_t values) {
+  return Collect<const std::byte>(pieces, values,
+                                  [entries](size_t i) { return entries[i].piece_count; });
+}
+
+void FromLookupReply(const client::LookupReply& reply, kvgate_lookup_result* out) {
+  const kvgate_lookup_result room = ReadStruct(out);
+  kvgate_lookup_result filled = room;
+  filled.boundary_tokens = reply.boundary_tokens;
+  filled.pin_ms = reply.pin_ms;
+  filled.pin_token = reply.pin_token;
+  filled.predicted_load_ms = reply.predicted_load_ms;
+  filled.advice = reply.advice;
+  filled.groups = static_cast<uint32_t>(std::min(reply.groups.size(), room.held_count));
+  bool bitmap_given = room.bitmap == nullptr;
+  for (size_t i = 0; i < reply.groups.size(); ++i) {
+    const client::GroupHeld& group = reply.groups[i];
+    if (i < filled.groups) room.held[i] = FromGroup(group);
+    if (bitmap_given || group.bitmap.empty()) continue;
+    std::memcpy(room.bitmap, group.bitmap.data(), std::min(group.bitmap.size(), room.bitmap_bytes));
+    bitmap_given = true;
+  }
+  WriteStruct(filled, out);
+}
+
+}  // namespace kvgate::c
