@@ -37,6 +37,9 @@
 
 namespace kvgate::storage {
 
+// Of what the log writes (storage/log/format.h); a daemon refuses directories of a later one.
+inline constexpr uint32_t kDiskFormatVersion = 1;
+
 using NamespaceId = uint32_t;  // on disk, never reused; 0 = none
 
 enum class Tier : uint8_t { kNone = 0, kMemory = 1, kDisk = 2 };

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/gateway.h"
+
+#include <atomic>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "gateway/core/namespace_table.h"
+#include "gateway/local/door.h"
+#include "gateway/logging.h"
+#include "gateway/service/grpc_server.h"
+#include "gateway/service/services.h"
+#include "gateway/service/worker_pool.h"
+#include "gateway/start_checks.h"
+#include "gateway/telemetry/telemetry.h"
+#include "gateway/version.h"
+#include "storage/base/clock.h"
+#include "storage/io/file_util.h"
+#include "storage/store.h"
+
+namespace kvgate::gateway {
+namespace {
+
+constexpr size_t kWorkers = 2, kWorkerQueueMax = 256;
+constexpr uint64_t kAdminReceiveBytes = 16ull << 20;
+constexpr uint32_t kLocalClientsMax = 64;
+constexpr uint64_t kIndexBytesABlock = 64;
+
+storage::StoreOptions StoreOptionsOf(const Config& config) {
+  storage::StoreOptions options;
+  // Staging lies in memory that the operator gave: what is left is the pool.
+  options.memory.bytes_max = config.memory_bytes - config.staging_bytes_total();
+  if (config.disk_bytes > 0) options.log.directories = config.data_dirs;
+  options.log.bytes_max = config.disk_bytes;
+  options.log.segment_bytes = config.segment_bytes;
+  options.log.flush_delay_ms = config.flush_delay_ms;
+  options.disk.engine = config.io_engine;
+  options.namespaces_max = config.namespaces_max;
+  return options;
+}
+
+class GatewayImpl final : public Gateway {
+ public:
+  explicit GatewayImpl(const Config& config) : config_(config) {}
+  ~GatewayImpl() override;
+
+  absl::Status StartAll();
+  absl::Status Stop(absl::Duration limit) override;
+  std::string ReadyLine() const override;
+
+ private:
+  std::string GrpcSocket(const std::string& tenant) const { return Socket("grpc", tenant); }
+  std::string LocalSocket(const std::string& tenant) const { return Socket("local", tenant); }
+  std::string AdminSocket() const { return config_.run_dir + "/admin.sock"; }
+  // The default tenant has the plain names.
+  std::string Socket(const char* door, const std::string& tenant) const {
+    const std::string suffix = tenant == "default" ? "" : "-" + tenant;
+    return absl::StrCat(config_.run_dir, "/", door, suffix, ".sock");
+  }
+
+  absl::Status CheckAndLock();
+  absl::Status OpenStore();
+  absl::Status StartLocalDoors();
+  absl::Status StartGrpcDoors();
+  absl::Status StartMetrics();
+  absl::Status AddGrpcDoor(const GrpcServerOptions& options);
+  void LogLimits() const;
+
+  const Config config_;
+  std::optional<storage::LockFile> run_lock_;
+  storage::RealClock clock_;
+  std::unique_ptr<storage::Store> store_;
+  std::unique_ptr<NamespaceTable> namespaces_;
+  std::unique_ptr<Telemetry> telemetry_;
+  std::vector<std::unique_ptr<LocalDoor>> local_doors_;
+  std::atomic<bool> draining_{false};
+  UnsentGauge unsent_ = std::make_shared<std::atomic<int64_t>>(0);
+  std::unique_ptr<WorkerPool> workers_;
+  ServiceDeps deps_;
+  std::vector<std::unique_ptr<GrpcServer>> grpc_doors_;
+  std::string metrics_address_;
+  bool stopped_ = false;
+};
+
+absl::Status GatewayImpl::StartAll() {
+  using Step = absl::Status (GatewayImpl::*)();
+  constexpr Step kSteps[] = {&GatewayImpl::CheckAndLock, &GatewayImpl::OpenStore,
+                             &GatewayImpl::StartLocalDoors, &GatewayImpl::StartGrpcDoors,
+                             &GatewayImpl::StartMetrics};
+  for (Step step : kSteps) {
+    if (absl::Status status = (this->*step)(); !status.ok()) return status;
+  }
+  LogLimits();
+  return absl::OkStatus();
+}
+
+absl::Status GatewayImpl::CheckAndLock() {
+  for (const std::string& directory : config_.data_dirs) {
+    if (absl::Status s = PrepareDataDirectory(directory); !s.ok()) return s;
+  }
+  if (absl::Status s = PrepareRunDirectory(config_.run_dir); !s.ok()) return s;
+  std::vector<std::string> sockets = {AdminSocket()};
+  for (const std::string& tenant : config_.tenants) sockets.push_back(GrpcSocket(tenant));
+  for (const std::string& socket : sockets) {
+    if (absl::Status s = ClaimSocketPath(socket); !s.ok()) return s;
+  }
+  // Two daemons that start at once both see dead sockets: one of them gets the lock.
+  auto lock = storage::LockFile::Acquire(config_.run_dir + "/kvgated.lock");
+  if (!lock.ok()) return lock.status();
+  run_lock_ = *std::move(lock);
+  return CheckSpace(config_.data_dirs, config_.disk_bytes);
+}
+
+absl::Status GatewayImpl::OpenStore() {
+  const absl::Time begin = clock_.Now();
+  absl::StatusOr<std::unique_ptr<storage::Store>> store =
+      storage::Store::Open(StoreOptionsOf(config_), &clock_);
+  if (!store.ok()) return store.status();
+  store_ = *std::move(store);
+  namespaces_ = std::make_unique<NamespaceTable>(
+      store_.get(),
+      NamespaceTable::Options{.namespaces_max = config_.namespaces_max, .local_door = true});
+  telemetry_ = std::make_unique<Telemetry>();
+  telemetry_->AddSource(
+      [this](const storage::CounterVisitor& visitor) { store_->VisitCounters(visitor); });
+  telemetry_->AddSource([unsent = unsent_](const storage::CounterVisitor& visitor) {
+    visitor("grpc_unsent_bytes", static_cast<double>(unsent->load(std::memory_order_relaxed)));
+  });
+  Log(LogLevel::kInfo,
+      absl::StrFormat("store open after %.3f s: disk %s by %s",
+                      absl::ToDoubleSeconds(clock_.Now() - begin), namespaces_->facts().disk_mode,
+                      namespaces_->facts().disk_engine));
+  return absl::OkStatus();
+}
+
+absl::Status GatewayImpl::StartLocalDoors() {
+  for (const std::string& tenant : config_.tenants) {
+    LocalDoorOptions options;
+    options.socket_path = LocalSocket(tenant);
+    options.tenant = tenant;
+    options.server_version = Version();
+    options.clients_max = kLocalClientsMax;
+    options.staging_bytes_total = config_.staging_bytes_total() / config_.tenants.size();
+    auto door =
+        LocalDoor::Start(options, &clock_, store_.get(), namespaces_.get(), telemetry_.get());
+    if (!door.ok()) return door.status();
+    local_doors_.push_back(*std::move(door));
+  }
+  telemetry_->AddSource([this](const storage::CounterVisitor& visitor) {
+    for (const auto& door : local_doors_) door->VisitCounters(visitor);
+  });
+  return absl::OkStatus();
+}
+
+absl::Status GatewayImpl::AddGrpcDoor(const GrpcServerOptions& options) {
+  auto door = GrpcServer::Start(options, deps_);
+  if (!door.ok()) return door.status();
+  grpc_doors_.push_back(*std::move(door));
+  return absl::OkStatus();
+}
+
+absl::Status GatewayImpl::StartGrpcDoors() {
+  workers_ = std::make_unique<WorkerPool>(kWorkers, kWorkerQueueMax);
+  deps_.clock = &clock_;
+  deps_.store = store_.get();
+  deps_.namespaces = namespaces_.get();
+  deps_.telemetry = telemetry_.get();
+  deps_.workers = workers_.get();
+  deps_.draining = &draining_;
+  deps_.unsent = unsent_;
+  deps_.unsent_bytes_max = store_->facts().memory_bytes_max / 4;
+  deps_.server_version = Version();
+  deps_.local_socket = [this](const std::string& tenant) { return LocalSocket(tenant); };
+
+  // TCP comes first: a server that must not have reflection is built before it is turned on.
+  if (!config_.grpc_tcp.empty()) {
+    GrpcServerOptions tcp;
+    tcp.tcp = config_.grpc_tcp;
+    tcp.tenant = config_.grpc_tcp_tenant;
+    tcp.receive_bytes_max = config_.receive_bytes;
+    if (absl::Status s = AddGrpcDoor(tcp); !s.ok()) return s;
+  }
+  for (const std::string& tenant : config_.tenants) {
+    GrpcServerOptions unix_door;
+    unix_door.unix_path = GrpcSocket(tenant);
+    unix_door.unix_mode = 0666;  // the directory's mode decides who connects
+    unix_door.tenant = tenant;
+    unix_door.receive_bytes_max = config_.receive_bytes;
+    if (absl::Status s = AddGrpcDoor(unix_door); !s.ok()) return s;
+  }
+  GrpcServerOptions admin;
+  admin.unix_path = AdminSocket();
+  admin.unix_mode = 0600;
+  admin.admin = true;
+  admin.receive_bytes_max = kAdminReceiveBytes;
+  return AddGrpcDoor(admin);
+}
+
+absl::Status GatewayImpl::StartMetrics() {
+  if (config_.metrics.empty()) return absl::OkStatus();
+  absl::StatusOr<int> port = telemetry_->Serve(config_.metrics);
+  if (!port.ok()) return port.status();
+  const std::string host = config_.metrics.substr(0, config_.metrics.rfind(':'));
+  metrics_address_ = absl::StrCat(host, ":", *port);
+  return storage::WriteFileAtomically(config_.run_dir + "/metrics.port", absl::StrCat(*port, "\n"));
+}
+
+// One line a limit, and their sum: what the process may come to hold.
+void GatewayImpl::LogLimits() const {
+  const storage::StoreOptions store = StoreOptionsOf(config_);
+  struct Limit {
+    const char* name;
+    uint64_t bytes;
+  };
+  const uint64_t grpc_budgets = config_.receive_bytes * (grpc_doors_.size() - 1);
+  const Limit limits[] = {
+      {"memory pool", store.memory.bytes_max},
+      {"local staging", config_.staging_bytes_total()},
+      {"gRPC receive budget", grpc_budgets + kAdminReceiveBytes},
+      {"log write queue", store.log.directories.empty() ? 0 : store.log.write_queue_bytes_max},
+      {"index", store.index_blocks_max * kIndexBytesABlock},
+      {"base and connections",
+       (200ull << 20) + kLocalClientsMax * config_.tenants.size() * (1ull << 20)},
+  };
+  uint64_t sum = 0;
+  for (const Limit& limit : limits) {
+    sum += limit.bytes;
+    Log(LogLevel::kInfo, absl::StrCat("limit ", limit.name, " ", FormatBytes(limit.bytes)));
+  }
+  Log(LogLevel::kInfo,
+      absl::StrCat("limit sum ", FormatBytes(sum), ", disk ", FormatBytes(config_.disk_bytes),
+                   " over ", config_.data_dirs.size(), " directories"));
+}
+
+std::string GatewayImpl::ReadyLine() const {
+  std::string line = "ready";
+  const auto add = [&line](const char* name, const std::string& value) {
+    absl::StrAppend(&line, " ", name, "=", value.empty() ? "off" : value);
+  };
+  add("grpc", GrpcSocket(config_.tenants.front()));
+  add("local", LocalSocket(config_.tenants.front()));
+  add("admin", AdminSocket());
+  add("metrics", metrics_address_);
+  if (const int port = grpc_doors_.front()->tcp_port(); port != 0) {
+    const std::string host = config_.grpc_tcp.substr(0, config_.grpc_tcp.rfind(':'));
+    add("tcp", absl::StrCat(host, ":", port));
+  }
+  return absl::StrCat(line,
+                      " incarnation=", absl::Hex(namespaces_->incarnation(), absl::kZeroPad16));
+}
+
+absl::Status GatewayImpl::Stop(absl::Duration limit) {
+  if (stopped_) return absl::OkStatus();
+  stopped_ = true;
+  const absl::Time by = clock_.Now() + limit;
+  const auto left = [&] { return std::max(by - clock_.Now(), absl::ZeroDuration()); };
+  draining_.store(true);
+  for (auto it = grpc_doors_.rbegin(); it != grpc_doors_.rend(); ++it) (*it)->Stop(left());
+  if (workers_ != nullptr) workers_->Stop();
+  for (auto it = local_doors_.rbegin(); it != local_doors_.rend(); ++it) (*it)->Stop(left());
+  // After the doors: nobody asks for counters of what is about to go.
+  if (telemetry_ != nullptr) telemetry_->Stop();
+  if (!metrics_address_.empty()) {
+    absl::Status removed = storage::RemovePath(config_.run_dir + "/metrics.port");
+    if (!removed.ok()) Log(LogLevel::kWarning, std::string(removed.message()));
+  }
+  if (store_ == nullptr) return absl::OkStatus();
+  return store_->Close(std::max(left(), absl::Seconds(1)));
+}
+
+GatewayImpl::~GatewayImpl() {
+  absl::Status status = Stop(absl::ZeroDuration());
+  if (!status.ok()) Log(LogLevel::kError, absl::StrCat("stop: ", status.message()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(const Config& config) {
+  auto gateway = std::make_unique<GatewayImpl>(config);
+  if (absl::Status status = gateway->StartAll(); !status.ok()) return status;
+  return std::unique_ptr<Gateway>(std::move(gateway));
+}
+
+}  // namespace kvgate::gateway

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Gateway: one whole daemon. It owns every room and knows in which order they start and stop.
+//
+// Start: checks, store (recovery), namespaces, telemetry, local doors, gRPC doors, admin, metrics.
+// Stop: the reverse; first every door refuses new calls ("draining"), then running ones finish
+// within the limit, then the store writes out what is buffered and seals. Threads: Start and Stop
+// from one thread. Stop (or the destructor, at once) joins everything. Errors: canonical, one line
+// that says what to do.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "gateway/config.h"
+
+namespace kvgate::gateway {
+
+class Gateway {
+ public:
+  static absl::StatusOr<std::unique_ptr<Gateway>> Start(const Config& config);
+  virtual ~Gateway() = default;
+
+  // Idempotent. Not OK when buffered blocks could not be written out in time.
+  virtual absl::Status Stop(absl::Duration limit) = 0;
+
+  // "ready grpc=… local=… admin=… metrics=… incarnation=…"
+  virtual std::string ReadyLine() const = 0;
+};
+
+}  // namespace kvgate::gateway

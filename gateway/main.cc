@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// kvgated: reads the configuration, runs one Gateway until SIGTERM or SIGINT, exits 0 after a
+// graceful stop and 1 with one line on stderr when it could not start or stop properly.
+#include <malloc.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include <cstdio>
+
+#include "absl/strings/str_cat.h"
+#include "gateway/config.h"
+#include "gateway/gateway.h"
+#include "gateway/logging.h"
+#include "gateway/version.h"
+
+namespace kvgate::gateway {
+namespace {
+
+// gRPC buffers whole messages and glibc keeps what was freed, once an arena (engine rule 21).
+constexpr int kArenasMax = 4;
+constexpr int kTrimThresholdBytes = 16 << 20;
+
+int Fail(const absl::Status& status) {
+  Log(LogLevel::kError, absl::StrCat("error: ", status.message()));
+  return 1;
+}
+
+// Before any thread is made, so that all of them inherit it: only main takes these signals.
+sigset_t BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+int Main(int argc, char** argv) {
+  absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
+  if (!line.ok()) return Fail(line.status());
+  if (!line->print.empty()) {
+    std::fputs(line->print.c_str(), stdout);
+    return 0;
+  }
+  const Config& config = line->config;
+  SetLogLevel(config.log_level);
+  mallopt(M_ARENA_MAX, kArenasMax);
+  mallopt(M_TRIM_THRESHOLD, kTrimThresholdBytes);
+  umask(0027);
+  const sigset_t signals = BlockStopSignals();
+
+  Log(LogLevel::kInfo, absl::StrCat("starting ", Version(), " on ", config.data_dirs.front()));
+  absl::StatusOr<std::unique_ptr<Gateway>> gateway = Gateway::Start(config);
+  if (!gateway.ok()) return Fail(gateway.status());
+  // Whatever the level: programs wait for this line.
+  Log(LogLevel::kError, (*gateway)->ReadyLine());
+
+  int number = 0;
+  sigwait(&signals, &number);
+  Log(LogLevel::kInfo, absl::StrCat("stopping on signal ", number));
+  absl::Status stopped = (*gateway)->Stop(absl::Milliseconds(config.drain_ms));
+  if (!stopped.ok()) return Fail(stopped);
+  Log(LogLevel::kInfo, "stopped");
+  return 0;
+}
+
+}  // namespace
+}  // namespace kvgate::gateway
+
+int main(int argc, char** argv) { return kvgate::gateway::Main(argc, argv); }
