@@ -42,9 +42,9 @@ absl::Status NamespaceTable::CheckAlias(std::string_view tenant, std::string_vie
     held_value = "(its fields were lost with the checkpoint)";
     new_value = "(another)";
   }
-  return absl::FailedPreconditionError(
-      absl::StrCat("alias \"", alias, "\" belongs to another identity: ", field, " is ", held_value,
-                   " there and ", new_value, " here; use another alias for another model"));
+  return absl::FailedPreconditionError(absl::StrCat(
+      "alias \"", std::string(alias), "\" belongs to another identity: ", field, " is ", held_value,
+      " there and ", new_value, " here; use another alias for another model"));
 }
 
 absl::Status NamespaceTable::Persist(const NamespaceInfo& info, const std::string& canonical) {

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is resident: finding, making room, using, leaving.
+#include <algorithm>
+
+#include "proto/wire/checksum.h"
+#include "storage/base/check.h"
+#include "storage/store_impl.h"
+
+namespace kvgate::storage {
+namespace {
+
+// A pass over the eviction order frees at least this much, so that blocks which may not leave are
+// not walked again for every small value.
+constexpr uint64_t kEvictBytesMin = 1 << 20;
+constexpr uint64_t kEvictShare = 64;  // of memory
+// A chain is not longer than a Lookup; a cycle of parents would be.
+constexpr uint32_t kChainKeysMax = wire::kLookupKeysMax;
+
+}  // namespace
+
+std::optional<IndexEntry> StoreImpl::FindLive(const BlockId& id) {
+  std::optional<IndexEntry> entry = index_->Find(id);
+  if (!entry || Live(*entry)) return entry;
+  Count(counters_.expired_total);
+  RemoveEntry(*entry);
+  return std::nullopt;
+}
+
+void StoreImpl::RemoveEntry(const IndexEntry& entry) {
+  if (!index_->Erase(entry.id, entry.version)) return;
+  if (entry.memory_slot == kNoMemorySlot) return;
+  table_.Remove(entry.memory_slot);
+  pins_.Moved(entry.id, /*in_memory=*/false);
+}
+
+bool StoreImpl::SameKey(const MemorySlot& slot, const KeyRef& key) const {
+  if (!key.text.empty() && !slot.key.empty()) return slot.key == key.text;
+  // One of both came by handle: the checksum of namespace and key stands for it.
+  const auto length = static_cast<uint64_t>(slot.block->bytes().size());
+  return slot.block->prefix_crc() ==
+         wire::BlockCrcPrefix(key.crc_of_key, slot.id.group, slot.id.shard, length);
+}
+
+bool StoreImpl::MayLeave(const MemorySlot& slot) const {
+  // References are only taken under mu_, so 1 cannot become more behind our back.
+  return slot.write != WriteState::kQueued && slot.block.use_count() == 1 &&
+         !pins_.IsPinned(slot.id);
+}
+
+bool StoreImpl::FamilyMayLeave(const MemorySlot& slot) const {
+  if (!MayLeave(slot)) return false;
+  for (const IndexEntry& entry : index_->Siblings(slot.id.ns, slot.id.hash)) {
+    if (entry.memory_slot != kNoMemorySlot && !MayLeave(table_.at(entry.memory_slot))) return false;
+  }
+  return true;
+}
+
+void StoreImpl::Evict(uint32_t number) {
+  const MemorySlot slot = table_.Remove(number);
+  Count(counters_.evicted_bytes_total, slot.block->bytes().size());
+  const std::optional<IndexEntry> entry = index_->Find(slot.id);
+  KVGATE_CHECK(entry && entry->memory_slot == number && entry->version == slot.version);
+  if (entry->place.valid()) {
+    index_->SetMemorySlot(slot.id, slot.version, number, kNoMemorySlot);
+    Count(counters_.evictions_to_disk_total);
+  } else {
+    index_->Erase(slot.id, slot.version);
+    Count(counters_.evictions_lost_total);
+  }
+}
+
+bool StoreImpl::EvictSome(uint64_t bytes) {
+  const uint64_t wanted =
+      std::max(bytes, std::min(kEvictBytesMin, options_.memory.bytes_max / kEvictShare));
+  pins_.Expire(clock_->Now());
+  std::vector<BlockId> victims;
+  uint64_t freed = 0;
+  const EvictionPolicy& policy = table_.policy();
+  for (uint32_t number = policy.First(); number != EvictionPolicy::kNone && freed < wanted;
+       number = policy.Next(number)) {
+    const MemorySlot& slot = table_.at(number);
+    if (!FamilyMayLeave(slot)) continue;
+    victims.push_back(slot.id);
+    freed += slot.block->memory().size();
+  }
+  for (const BlockId& victim : victims) {
+    // Siblings leave together; one that comes later in `victims` is gone by then.
+    for (const IndexEntry& entry : index_->Siblings(victim.ns, victim.hash)) {
+      if (entry.memory_slot != kNoMemorySlot) Evict(entry.memory_slot);
+    }
+  }
+  return !victims.empty();
+}
+
+PoolBuffer StoreImpl::AllocateEvicting(uint64_t bytes) {
+  PoolBuffer buffer = pool_->Allocate(bytes);
+  if (!buffer && bytes > pool_->extent_bytes()) return buffer;
+  while (!buffer && EvictSome(bytes)) buffer = pool_->Allocate(bytes);
+  return buffer;
+}
+
+void StoreImpl::MarkUsed(const IndexEntry& entry) {
+  if (entry.memory_slot != kNoMemorySlot) table_.Touch(entry.memory_slot);
+  index_->MarkHit(entry.id);
+  // A hit descendant keeps its ancestors on disk. The walk ends at one that is marked already, so
+  // that repeated hits cost one step.
+  BlockId id = entry.id;
+  wire::Hash128 parent = entry.parent;
+  for (uint32_t steps = 0; !parent.zero() && steps < kChainKeysMax; ++steps) {
+    id.hash = parent;
+    const std::optional<IndexEntry> ancestor = index_->Find(id);
+    if (!ancestor || ancestor->hit) return;
+    index_->MarkHit(id);
+    parent = ancestor->parent;
+  }
+}
+
+void StoreImpl::TouchOne(const Namespace& ns, const wire::Hash128& hash, uint8_t group) {
+  BlockId id{ns.info.id, hash, group, 0};
+  for (uint32_t shard = 0; shard < ns.shards; ++shard) {
+    id.shard = static_cast<uint8_t>(shard);
+    const std::optional<IndexEntry> entry = index_->Find(id);
+    if (entry && entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot);
+  }
+}
+
+bool StoreImpl::TouchChain(const Namespace& ns, const wire::Hash128& last, uint8_t group) {
+  bool found = false;
+  BlockId id{ns.info.id, last, group, 0};
+  for (uint32_t steps = 0; !id.hash.zero() && steps < kChainKeysMax; ++steps) {
+    wire::Hash128 parent;
+    bool held = false;
+    for (uint32_t shard = 0; shard < ns.shards; ++shard) {
+      id.shard = static_cast<uint8_t>(shard);
+      const std::optional<IndexEntry> entry = index_->Find(id);
+      if (!entry) continue;
+      held = true;
+      parent = entry->parent;
+      if (entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot);
+      index_->MarkHit(id);
+    }
+    if (!held) break;
+    if (steps == 0) found = true;
+    id.hash = parent;
+  }
+  return found;
+}
+
+}  // namespace kvgate::storage

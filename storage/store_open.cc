@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Life of the store: opening, recovery, calls that wait, closing.
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "storage/base/check.h"
+#include "storage/store_impl.h"
+#include "storage/store_random.h"
+#include "storage/store_recovery.h"
+
+namespace kvgate::storage {
+namespace {
+
+constexpr int kWorkerThreads = 2;
+constexpr absl::Duration kCloseLimit = absl::Seconds(5);
+// Of the disk's bytes that tokens may hold (engine rule 16).
+constexpr double kPinnedDiskShareMax = 0.05;
+
+PinLimits PinLimitsOf(const StoreOptions& options) {
+  PinLimits limits;
+  limits.tokens_max = options.pin_tokens_max;
+  limits.memory_bytes_max = static_cast<uint64_t>(options.pinned_share_max *
+                                                  static_cast<double>(options.memory.bytes_max));
+  limits.disk_bytes_max =
+      static_cast<uint64_t>(kPinnedDiskShareMax * static_cast<double>(options.log.bytes_max));
+  return limits;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Store>> Store::OpenOn(const StoreOptions& options, Clock* clock,
+                                                     std::vector<std::unique_ptr<Disk>> disks) {
+  if (absl::Status status = options.Validate(); !status.ok()) return status;
+  std::string checkpoint_dir;
+  if (options.log.checkpoint && !options.log.directories.empty()) {
+    checkpoint_dir = options.log.directories.front() + "/checkpoint";
+  }
+  auto store = std::make_unique<StoreImpl>(options, clock);
+  absl::Status status = store->Start(std::move(disks), checkpoint_dir, {});
+  if (!status.ok()) return status;
+  return std::unique_ptr<Store>(std::move(store));
+}
+
+StoreImpl::StoreImpl(const StoreOptions& options, Clock* clock)
+    : options_(options),
+      clock_(clock),
+      table_(NewLruPolicy()),
+      pins_(PinLimitsOf(options)),
+      tickets_(options.memory.bytes_max / 2),
+      timers_(clock),
+      workers_(kWorkerThreads) {}
+
+StoreImpl::~StoreImpl() {
+  // The owner's last word on what could not be written out was Close; here nobody can be told.
+  if (absl::Status status = Close(kCloseLimit); !status.ok())
+    Count(counters_.disk_append_failures_total);
+  if (pool_ != nullptr) pool_->Stop();
+  log_gate_.Close();
+  log_.reset();
+  timers_.Stop();
+  workers_.Stop();
+}
+
+absl::Status StoreImpl::Start(std::vector<std::unique_ptr<Disk>> disks,
+                              const std::string& checkpoint_dir, std::vector<LockFile> lock_files) {
+  lock_files_ = std::move(lock_files);
+  index_ = NewShardedIndex(options_.index_blocks_max);
+  FillRandom(secret_.data(), secret_.size());
+  if (!disks.empty()) {
+    if (absl::Status status = OpenLog(std::move(disks), checkpoint_dir); !status.ok()) {
+      return status;
+    }
+  }
+  PoolOptions pool_options;
+  pool_options.bytes_max = options_.memory.bytes_max;
+  pool_options.extent_bytes = options_.memory.extent_bytes;
+  if (log_ != nullptr) {
+    pool_options.on_extent = [this](std::span<std::byte> memory) { log_->RegisterBuffer(memory); };
+  }
+  auto pool = Pool::Create(pool_options);
+  if (!pool.ok()) return pool.status();
+  pool_ = std::move(*pool);
+  if (log_ != nullptr) {
+    if (absl::Status status = Recover(); !status.ok()) return status;
+  }
+  namespaces_ = std::make_unique<NamespaceTable>(options_.namespaces_max, log_.get());
+  return namespaces_->Load();
+}
+
+absl::Status StoreImpl::Recover() {
+  RecoveryMerge merge(index_.get());
+  absl::Status status =
+      log_->Recover([&merge](std::span<const RecoveredRecord> records) { merge.Add(records); });
+  if (!status.ok()) return status;
+  absl::MutexLock lock(&mu_);
+  next_version_ = std::max(merge.version_max(), log_->facts().version_max) + 1;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<NamespaceInfo> StoreImpl::OpenNamespace(std::string_view tenant,
+                                                       std::string_view alias,
+                                                       const wire::Identity& identity) {
+  return namespaces_->Open(tenant, alias, identity);
+}
+
+absl::StatusOr<std::shared_ptr<const Namespace>> StoreImpl::FindNamespace(NamespaceId id) const {
+  std::shared_ptr<const Namespace> ns = namespaces_->Find(id);
+  if (ns == nullptr) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("namespace ", id, " is unknown here: Open again"));
+  }
+  return ns;
+}
+
+absl::Status StoreImpl::EnterCall() {
+  absl::MutexLock lock(&mu_);
+  if (closing_) return absl::UnavailableError("the store is closing");
+  ++calls_;
+  return absl::OkStatus();
+}
+
+void StoreImpl::LeaveCall() {
+  absl::MutexLock lock(&mu_);
+  KVGATE_CHECK(calls_ > 0);
+  --calls_;
+}
+
+void StoreImpl::Await(const std::shared_ptr<WaitingCall>& call, Deferred* deferred) {
+  if (call->pending == 0 || call->answer_by <= clock_->Now()) {
+    FinishCall(call.get(), deferred);
+    return;
+  }
+  waiting_.insert(call);
+  if (call->answer_by == absl::InfiniteFuture()) return;
+  call->timer = timers_.Schedule(call->answer_by, [this, weak = std::weak_ptr(call)] {
+    Deferred late;
+    absl::MutexLock lock(&mu_);
+    if (auto waiting = weak.lock()) FinishCall(waiting.get(), &late);
+  });
+}
+
+void StoreImpl::Settle(WaitingCall* call, Deferred* deferred) {
+  KVGATE_CHECK(call->pending > 0);
+  // A call that is not yet in Await counts down too; Await then sees zero.
+  if (--call->pending == 0 && waiting_.contains(call->shared_from_this())) {
+    FinishCall(call, deferred);
+  }
+}
+
+void StoreImpl::FinishCall(WaitingCall* call, Deferred* deferred) {
+  if (call->finished) return;
+  call->finished = true;
+  const auto self = call->shared_from_this();
+  waiting_.erase(self);
+  deferred->Add([this, answer = call->Finish(), timer = call->timer] {
+    timers_.Cancel(timer);
+    answer();
+    LeaveCall();
+  });
+}
+
+absl::Status StoreImpl::Close(absl::Duration limit) {
+  const absl::Time by = absl::Now() + limit;
+  {
+    absl::MutexLock lock(&mu_);
+    closing_ = true;
+    if (closed_) return absl::OkStatus();
+    // Calls that wait for the disk may still get what they wait for.
+    mu_.AwaitWithDeadline(absl::Condition(
+                              +[](uint32_t* calls) { return *calls == 0; }, &calls_),
+                          by);
+  }
+  {
+    // What is left is answered with what there is.
+    Deferred deferred;
+    absl::MutexLock lock(&mu_);
+    const auto waiting = waiting_;
+    for (const auto& call : waiting) FinishCall(call.get(), &deferred);
+    QueueWaiting(&deferred);
+  }
+  absl::Status status;
+  if (log_ != nullptr) {
+    status = log_->Flush(/*seal=*/true, std::max(by - absl::Now(), absl::Milliseconds(100)));
+  }
+  absl::MutexLock lock(&mu_);
+  closed_ = status.ok();
+  return status;
+}
+
+StoreFacts StoreImpl::facts() const {
+  StoreFacts facts;
+  facts.memory_bytes_max = options_.memory.bytes_max;
+  facts.extent_bytes = pool_->extent_bytes();
+  if (log_ == nullptr) return facts;
+  const LogFacts log = log_->facts();
+  facts.disk_tier = true;
+  facts.disk_mode = log.mode;
+  facts.disk_engine = log.engine;
+  facts.disk_value_bytes_max = disk_value_bytes_max_;
+  facts.disk_bytes_max = log.capacity_bytes;
+  facts.default_durability = Durability::kBuffered;
+  return facts;
+}
+
+}  // namespace kvgate::storage

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/store_recovery.h"
+
+#include <algorithm>
+
+namespace kvgate::storage {
+namespace {
+
+BlockId IdOf(const RecordMeta& meta) { return {meta.ns, meta.hash, meta.group, meta.shard}; }
+BlockId KeyOf(const BlockId& id) { return {id.ns, id.hash, 0, 0}; }
+
+uint64_t VersionIn(const absl::flat_hash_map<BlockId, uint64_t>& map, const BlockId& id) {
+  const auto it = map.find(id);
+  return it == map.end() ? 0 : it->second;
+}
+
+}  // namespace
+
+bool RecoveryMerge::Killed(const BlockId& id, uint64_t version) const {
+  return version <= std::max(VersionIn(tombstones_, id), VersionIn(key_tombstones_, KeyOf(id)));
+}
+
+void RecoveryMerge::AddTombstone(const RecordMeta& meta) {
+  const BlockId id = IdOf(meta);
+  uint64_t& version = meta.all_siblings ? key_tombstones_[KeyOf(id)] : tombstones_[id];
+  version = std::max(version, meta.version);
+  for (const IndexEntry& entry : index_->Siblings(meta.ns, meta.hash)) {
+    if (Killed(entry.id, entry.version)) index_->Erase(entry.id, entry.version);
+  }
+}
+
+void RecoveryMerge::AddValue(const RecoveredRecord& record) {
+  const RecordMeta& meta = record.meta;
+  IndexEntry entry;
+  entry.id = IdOf(meta);
+  if (!record.place.valid() || Killed(entry.id, meta.version)) return;
+  entry.version = meta.version;
+  entry.place = record.place;
+  entry.length = meta.length;
+  entry.crc = meta.crc;
+  entry.expiry_s = meta.expiry_s;
+  entry.parent = meta.parent;
+  entry.depth = meta.depth;
+  switch (index_->Put(entry)) {
+    case Index::PutResult::kNew:
+    case Index::PutResult::kReplaced:
+      batch_seqs_[entry.id] = record.batch_seq;
+      break;
+    case Index::PutResult::kFull:
+      ++dropped_;
+      break;
+    case Index::PutResult::kOlder: {
+      const auto held = index_->Find(entry.id);
+      if (!held || held->version != meta.version || batch_seqs_[entry.id] >= record.batch_seq) {
+        break;
+      }
+      if (index_->SetPlace(entry.id, meta.version, held->place, record.place)) {
+        batch_seqs_[entry.id] = record.batch_seq;
+      }
+      break;
+    }
+  }
+}
+
+void RecoveryMerge::Add(std::span<const RecoveredRecord> records) {
+  for (const RecoveredRecord& record : records) {
+    version_max_ = std::max(version_max_, record.meta.version);
+    if (record.meta.type == RecordType::kTombstone) {
+      AddTombstone(record.meta);
+    } else {
+      AddValue(record);
+    }
+  }
+}
+
+}  // namespace kvgate::storage
