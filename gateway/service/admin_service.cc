@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gateway/core/text.h"
-#include "gateway/service/call.h"
+#include "gateway/service/grpc_call.h"
 #include "gateway/service/services.h"
 #include "proto/kvgate/v1/admin.grpc.pb.h"
 
@@ -52,7 +52,8 @@ class AdminService final : public Base {
  private:
   Reactor* OnWorker(Rpc rpc, Context* context, uint64_t bytes_in,
                     std::function<absl::Status()> work) {
-    auto call = std::make_shared<Call>(deps_, Call::Kind{Door::kAdmin, rpc}, context, bytes_in);
+    auto call =
+        std::make_shared<GrpcCall>(deps_, GrpcCall::Kind{Door::kAdmin, rpc}, context, bytes_in);
     absl::Status status = call->Admit();
     if (status.ok() &&
         !deps_.workers->Run([call, work = std::move(work)] { call->Finish(work()); })) {

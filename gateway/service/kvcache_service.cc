@@ -9,7 +9,7 @@
 #include "gateway/core/deadline.h"
 #include "gateway/core/text.h"
 #include "gateway/core/validate.h"
-#include "gateway/service/call.h"
+#include "gateway/service/grpc_call.h"
 #include "gateway/service/identity_proto.h"
 #include "gateway/service/messages.h"
 #include "gateway/service/services.h"
@@ -84,27 +84,29 @@ class KvCacheService final : public Base {
                  v1::UnpinResponse* response) override;
 
  private:
-  CallRef NewCall(Rpc rpc, Context* context, uint64_t bytes_in) {
-    return std::make_shared<Call>(deps_, Call::Kind{Door::kGrpc, rpc}, context, bytes_in);
+  GrpcCallRef NewCall(Rpc rpc, Context* context, uint64_t bytes_in) {
+    return std::make_shared<GrpcCall>(deps_, GrpcCall::Kind{Door::kGrpc, rpc}, context, bytes_in);
   }
-  absl::Status DoOpen(const Call& call, const v1::OpenRequest& request, v1::OpenResponse* response);
-  absl::Status StartLookup(const CallRef& call, const v1::LookupRequest& request,
+  absl::Status DoOpen(const GrpcCall& call, const v1::OpenRequest& request,
+                      v1::OpenResponse* response);
+  absl::Status StartLookup(const GrpcCallRef& call, const v1::LookupRequest& request,
                            v1::LookupResponse* response);
-  absl::Status StartGet(const CallRef& call, const grpc::ByteBuffer& request,
+  absl::Status StartGet(const GrpcCallRef& call, const grpc::ByteBuffer& request,
                         grpc::ByteBuffer* response);
-  absl::Status StartSet(const CallRef& call, const grpc::ByteBuffer& request,
+  absl::Status StartSet(const GrpcCallRef& call, const grpc::ByteBuffer& request,
                         grpc::ByteBuffer* response);
-  absl::Status StartDelete(const CallRef& call, const v1::DeleteRequest& request,
+  absl::Status StartDelete(const GrpcCallRef& call, const v1::DeleteRequest& request,
                            v1::DeleteResponse* response);
-  absl::Status DoOffer(const Call& call, const v1::OfferRequest& request,
+  absl::Status DoOffer(const GrpcCall& call, const v1::OfferRequest& request,
                        v1::OfferResponse* response);
-  absl::Status DoTouch(const Call& call, const v1::TouchRequest& request,
+  absl::Status DoTouch(const GrpcCall& call, const v1::TouchRequest& request,
                        v1::TouchResponse* response);
-  absl::Status DoPin(const Call& call, const v1::PinRequest& request, v1::PinResponse* response);
+  absl::Status DoPin(const GrpcCall& call, const v1::PinRequest& request,
+                     v1::PinResponse* response);
 
   // Runs a call that answers at once.
   template <typename Work>
-  Reactor* Now(const CallRef& call, Work&& work) {
+  Reactor* Now(const GrpcCallRef& call, Work&& work) {
     absl::Status status = call->Admit();
     if (status.ok()) status = work();
     call->Finish(status);
@@ -112,7 +114,7 @@ class KvCacheService final : public Base {
   }
   // Runs a call whose work, when it returned OK, ends the call itself.
   template <typename Work>
-  Reactor* Later(const CallRef& call, Work&& work) {
+  Reactor* Later(const GrpcCallRef& call, Work&& work) {
     Reactor* reactor = call->reactor();
     absl::Status status = call->Admit();
     if (status.ok()) status = work();
@@ -127,7 +129,7 @@ class KvCacheService final : public Base {
 
 Reactor* KvCacheService::Open(Context* context, const v1::OpenRequest* request,
                               v1::OpenResponse* response) {
-  CallRef call = NewCall(Rpc::kOpen, context, request->ByteSizeLong());
+  GrpcCallRef call = NewCall(Rpc::kOpen, context, request->ByteSizeLong());
   return Later(call, [&]() -> absl::Status {
     // A new namespace is made durable: not on this thread.
     const bool taken = deps_.workers->Run(
@@ -136,7 +138,7 @@ Reactor* KvCacheService::Open(Context* context, const v1::OpenRequest* request,
   });
 }
 
-absl::Status KvCacheService::DoOpen(const Call& call, const v1::OpenRequest& request,
+absl::Status KvCacheService::DoOpen(const GrpcCall& call, const v1::OpenRequest& request,
                                     v1::OpenResponse* response) {
   if (request.client_name().size() > kClientNameBytesMax) {
     return absl::InvalidArgumentError(absl::StrCat("client_name: ", request.client_name().size(),
@@ -158,11 +160,11 @@ absl::Status KvCacheService::DoOpen(const Call& call, const v1::OpenRequest& req
 
 Reactor* KvCacheService::Lookup(Context* context, const v1::LookupRequest* request,
                                 v1::LookupResponse* response) {
-  CallRef call = NewCall(Rpc::kLookup, context, request->ByteSizeLong());
+  GrpcCallRef call = NewCall(Rpc::kLookup, context, request->ByteSizeLong());
   return Later(call, [&] { return StartLookup(call, *request, response); });
 }
 
-absl::Status KvCacheService::StartLookup(const CallRef& call, const v1::LookupRequest& request,
+absl::Status KvCacheService::StartLookup(const GrpcCallRef& call, const v1::LookupRequest& request,
                                          v1::LookupResponse* response) {
   absl::StatusOr<NamespaceRef> ns = deps_.namespaces->Find(call->tenant(), request.namespace_());
   if (!ns.ok()) return ns.status();
@@ -198,11 +200,11 @@ absl::Status KvCacheService::StartLookup(const CallRef& call, const v1::LookupRe
 
 Reactor* KvCacheService::Get(Context* context, const grpc::ByteBuffer* request,
                              grpc::ByteBuffer* response) {
-  CallRef call = NewCall(Rpc::kGet, context, BytesOf(*request));
+  GrpcCallRef call = NewCall(Rpc::kGet, context, BytesOf(*request));
   return Later(call, [&] { return StartGet(call, *request, response); });
 }
 
-absl::Status KvCacheService::StartGet(const CallRef& call, const grpc::ByteBuffer& request,
+absl::Status KvCacheService::StartGet(const GrpcCallRef& call, const grpc::ByteBuffer& request,
                                       grpc::ByteBuffer* response) {
   Slices slices;
   DecodedGet get;
@@ -256,11 +258,11 @@ absl::Status KvCacheService::StartGet(const CallRef& call, const grpc::ByteBuffe
 
 Reactor* KvCacheService::Set(Context* context, const grpc::ByteBuffer* request,
                              grpc::ByteBuffer* response) {
-  CallRef call = NewCall(Rpc::kSet, context, BytesOf(*request));
+  GrpcCallRef call = NewCall(Rpc::kSet, context, BytesOf(*request));
   return Later(call, [&] { return StartSet(call, *request, response); });
 }
 
-absl::Status KvCacheService::StartSet(const CallRef& call, const grpc::ByteBuffer& request,
+absl::Status KvCacheService::StartSet(const GrpcCallRef& call, const grpc::ByteBuffer& request,
                                       grpc::ByteBuffer* response) {
   Slices slices;
   DecodedSet set;
@@ -312,11 +314,11 @@ absl::Status KvCacheService::StartSet(const CallRef& call, const grpc::ByteBuffe
 
 Reactor* KvCacheService::Offer(Context* context, const v1::OfferRequest* request,
                                v1::OfferResponse* response) {
-  CallRef call = NewCall(Rpc::kOffer, context, request->ByteSizeLong());
+  GrpcCallRef call = NewCall(Rpc::kOffer, context, request->ByteSizeLong());
   return Now(call, [&] { return DoOffer(*call, *request, response); });
 }
 
-absl::Status KvCacheService::DoOffer(const Call& call, const v1::OfferRequest& request,
+absl::Status KvCacheService::DoOffer(const GrpcCall& call, const v1::OfferRequest& request,
                                      v1::OfferResponse* response) {
   absl::StatusOr<NamespaceRef> ns = deps_.namespaces->Find(call.tenant(), request.namespace_());
   if (!ns.ok()) return ns.status();
@@ -346,11 +348,11 @@ absl::Status KvCacheService::DoOffer(const Call& call, const v1::OfferRequest& r
 
 Reactor* KvCacheService::Touch(Context* context, const v1::TouchRequest* request,
                                v1::TouchResponse* response) {
-  CallRef call = NewCall(Rpc::kTouch, context, request->ByteSizeLong());
+  GrpcCallRef call = NewCall(Rpc::kTouch, context, request->ByteSizeLong());
   return Now(call, [&] { return DoTouch(*call, *request, response); });
 }
 
-absl::Status KvCacheService::DoTouch(const Call& call, const v1::TouchRequest& request,
+absl::Status KvCacheService::DoTouch(const GrpcCall& call, const v1::TouchRequest& request,
                                      v1::TouchResponse* response) {
   absl::StatusOr<NamespaceRef> ns = deps_.namespaces->Find(call.tenant(), request.namespace_());
   if (!ns.ok()) return ns.status();
@@ -364,11 +366,11 @@ absl::Status KvCacheService::DoTouch(const Call& call, const v1::TouchRequest& r
 
 Reactor* KvCacheService::Delete(Context* context, const v1::DeleteRequest* request,
                                 v1::DeleteResponse* response) {
-  CallRef call = NewCall(Rpc::kDelete, context, request->ByteSizeLong());
+  GrpcCallRef call = NewCall(Rpc::kDelete, context, request->ByteSizeLong());
   return Later(call, [&] { return StartDelete(call, *request, response); });
 }
 
-absl::Status KvCacheService::StartDelete(const CallRef& call, const v1::DeleteRequest& request,
+absl::Status KvCacheService::StartDelete(const GrpcCallRef& call, const v1::DeleteRequest& request,
                                          v1::DeleteResponse* response) {
   absl::StatusOr<NamespaceRef> ns = deps_.namespaces->Find(call->tenant(), request.namespace_());
   if (!ns.ok()) return ns.status();
@@ -395,11 +397,11 @@ absl::Status KvCacheService::StartDelete(const CallRef& call, const v1::DeleteRe
 
 Reactor* KvCacheService::Pin(Context* context, const v1::PinRequest* request,
                              v1::PinResponse* response) {
-  CallRef call = NewCall(Rpc::kPin, context, request->ByteSizeLong());
+  GrpcCallRef call = NewCall(Rpc::kPin, context, request->ByteSizeLong());
   return Now(call, [&] { return DoPin(*call, *request, response); });
 }
 
-absl::Status KvCacheService::DoPin(const Call& call, const v1::PinRequest& request,
+absl::Status KvCacheService::DoPin(const GrpcCall& call, const v1::PinRequest& request,
                                    v1::PinResponse* response) {
   absl::StatusOr<NamespaceRef> ns = deps_.namespaces->Find(call.tenant(), request.namespace_());
   if (!ns.ok()) return ns.status();
@@ -414,7 +416,7 @@ absl::Status KvCacheService::DoPin(const Call& call, const v1::PinRequest& reque
 
 Reactor* KvCacheService::Unpin(Context* context, const v1::UnpinRequest* request,
                                v1::UnpinResponse* response) {
-  CallRef call = NewCall(Rpc::kUnpin, context, request->ByteSizeLong());
+  GrpcCallRef call = NewCall(Rpc::kUnpin, context, request->ByteSizeLong());
   return Now(call, [&]() -> absl::Status {
     absl::StatusOr<NamespaceRef> ns = deps_.namespaces->Find(call->tenant(), request->namespace_());
     if (!ns.ok()) return ns.status();

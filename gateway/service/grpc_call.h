@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Call: one running gRPC call: its times, and its single end, counted by telemetry.
+// GrpcCall: one running gRPC call: its times, and its single end, counted by telemetry.
 // And the one place where absl::Status becomes grpc::Status. Private to gateway/service: only its
 // .cc files include this header, since it knows grpc. Threads: thread-compatible; whoever holds the
 // shared_ptr last ends the call. A call that nobody ended ends as INTERNAL in the destructor, so
@@ -24,16 +24,17 @@ namespace kvgate::gateway {
 
 grpc::Status ToGrpc(const absl::Status& status);
 
-class Call {
+class GrpcCall {
  public:
   struct Kind {
     Door door;
     Rpc rpc;
   };
-  Call(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* context, uint64_t bytes_in);
-  ~Call();
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
+  GrpcCall(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* context,
+           uint64_t bytes_in);
+  ~GrpcCall();
+  GrpcCall(const GrpcCall&) = delete;
+  GrpcCall& operator=(const GrpcCall&) = delete;
 
   // Why the call may not start: draining, deadline already over, cancelled.
   absl::Status Admit();
@@ -56,6 +57,6 @@ class Call {
   absl::Time deadline_;
   bool finished_ = false;
 };
-using CallRef = std::shared_ptr<Call>;
+using GrpcCallRef = std::shared_ptr<GrpcCall>;
 
 }  // namespace kvgate::gateway

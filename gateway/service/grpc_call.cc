@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gateway/service/call.h"
+#include "gateway/service/grpc_call.h"
 
 #include <chrono>
 
@@ -24,8 +24,8 @@ grpc::Status ToGrpc(const absl::Status& status) {
                       std::string(status.message().data(), status.message().size()));
 }
 
-Call::Call(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* context,
-           uint64_t bytes_in)
+GrpcCall::GrpcCall(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* context,
+                   uint64_t bytes_in)
     : deps_(deps),
       kind_(kind),
       context_(context),
@@ -34,11 +34,11 @@ Call::Call(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* cont
       arrival_(deps.clock->Now()),
       deadline_(arrival_ + Remaining(*context)) {}
 
-Call::~Call() {
+GrpcCall::~GrpcCall() {
   if (!finished_) Finish(absl::InternalError("the call was dropped without an answer"));
 }
 
-absl::Status Call::Admit() {
+absl::Status GrpcCall::Admit() {
   if (deps_.draining->load(std::memory_order_relaxed)) {
     return absl::UnavailableError("draining: this daemon is stopping");
   }
@@ -51,7 +51,7 @@ absl::Status Call::Admit() {
   return absl::OkStatus();
 }
 
-void Call::Finish(const absl::Status& status, uint64_t bytes_out) {
+void GrpcCall::Finish(const absl::Status& status, uint64_t bytes_out) {
   if (finished_) return;
   finished_ = true;
   deps_.telemetry->RecordCall(kind_.door, kind_.rpc, status.code(), deps_.clock->Now() - arrival_,
