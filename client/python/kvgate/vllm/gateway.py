@@ -47,7 +47,7 @@ class Gateway:
         )
 
     def root_group_keys(self) -> int:
-        """Rule 40; the gateway's word once it was reached, else the same formula."""
+        """Keys of a root group: the gateway's word once it was reached, else the same formula."""
         answered = self._namespace.root_group_keys
         return answered[0] if answered else max(1, 4096 // self.identity.groups[0].block_tokens)
 

@@ -20,7 +20,7 @@ class LoadJob:
     block_ids: list[int]
     keys: list[bytes]
     first: int  # index in the chain of keys[0]
-    root: bytes  # rule 40; empty when `first` starts a root group
+    root: bytes  # key of the root group; empty when `first` starts one
     pin_token: int  # 0: by keys
     deadline_ms: float
 

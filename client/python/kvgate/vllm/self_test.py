@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The proof at start that block addresses are right (engine rule 38).
+"""The proof at start that block addresses are right.
 
 Random bytes are put into a few blocks by tensor indexing, gathered through the layout's addresses
 into a buffer of ours, scattered through them into other blocks, and compared by tensor indexing,

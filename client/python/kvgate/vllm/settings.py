@@ -39,9 +39,9 @@ class Settings:
     load_threads: int = 2
     pin_ms: int = 10_000
     open_timeout_ms: int = 200
-    lookup_timeout_ms: float = 10
-    save_timeout_ms: float = 5_000
-    load_slack_ms: float = 50  # load deadline = 2 x predicted + slack, at most the recompute time
+    lookup_timeout_ms: float = 10.0
+    save_timeout_ms: float = 5_000.0
+    load_slack_ms: float = 50.0  # load deadline = 2 x predicted + slack, at most the recompute time
     recompute_ms_per_token: float = 0.0  # 0: measured
 
     @staticmethod

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """WorkerSide: moves the bytes that the scheduler's side decided about, once it proved it can.
 
-Promises: register() runs the self-test (engine rule 38); on any problem every load fails (the
+Promises: register() runs the self-test; on any problem every load fails (the
 engine recomputes) and nothing is saved, and `problem` says why, here and to the scheduler.
 Called by the engine's thread; loads and sends run on threads of Loader and Saver, joined by stop().
 Errors: none leave it.

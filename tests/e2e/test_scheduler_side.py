@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the scheduler's side promises, one fact each, in vLLM's order of calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from conftest import Daemon
+from driver import BLOCK, Driver, Spy
+from engine import prompt
+from kvgate import Advice
+
+
+@pytest.fixture
+def driver(daemon: Daemon) -> Iterator[Driver]:
+    made = Driver(daemon.local_socket)
+    yield made
+    made.close()
+
+
+def stored(driver: Driver, blocks: int = 6, seed: int = 1) -> list[int]:
+    """Token ids of a prompt whose full blocks the daemon holds."""
+    ids = prompt(blocks * BLOCK, seed)
+    driver.compute(driver.request(f"stored-{seed}", ids), list(range(1, blocks + 1)), seed)
+    assert driver.counts()["saved_blocks"] >= blocks
+    return ids
+
+
+# ---- claims -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("extra", "blocks"), [(-1, 5), (0, 5), (1, 6), (31, 6)])
+def test_a_claim_leaves_the_last_token_to_the_engine(
+    driver: Driver, extra: int, blocks: int
+) -> None:
+    ids = stored(driver) + [7] * 31
+    request = driver.request("r", ids[: 6 * BLOCK + extra])
+    assert driver.ask(request) == (blocks * BLOCK, True)
+
+
+def test_the_engines_own_hit_is_not_claimed(driver: Driver) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    assert driver.ask(request, local_tokens=2 * BLOCK) == (4 * BLOCK, True)
+    assert driver.ask(request, local_tokens=6 * BLOCK) == (0, False)
+
+
+def test_nothing_is_claimed_where_loading_is_slower(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    real = driver.client.lookup
+    monkeypatch.setattr(
+        driver.client, "lookup", lambda *a, **k: real(*a, **k)._replace(advice=Advice.RECOMPUTE)
+    )
+    assert driver.ask(request) == (0, False)
+    assert driver.counts()["advised_recompute"] == 1
+
+
+def test_asked_again_it_answers_the_same_from_the_same_pin(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    lookups = Spy(driver.client, "lookup", monkeypatch)
+    unpins = Spy(driver.client, "unpin", monkeypatch)
+    answers = {driver.ask(request) for _ in range(5)}  # as after failed allocations
+    assert answers == {(6 * BLOCK, True)}
+    driver.settle()
+    assert (lookups.count, unpins.count) == (1, 0)
+    assert lookups.calls[0][1]["pin_ms"] > 0
+
+
+def test_a_miss_is_not_looked_up_again_each_step(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookups = Spy(driver.client, "lookup", monkeypatch)
+    request = driver.request("r", prompt(200, seed=99))
+    assert {driver.ask(request) for _ in range(5)} == {(0, False)}
+    assert lookups.count == 1
+
+
+def test_a_smaller_hit_of_the_engine_is_looked_up_afresh_with_one_pin(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    lookups = Spy(driver.client, "lookup", monkeypatch)
+    unpins = Spy(driver.client, "unpin", monkeypatch)
+    assert driver.ask(request, 3 * BLOCK) == (3 * BLOCK, True)
+    assert driver.ask(request, 2 * BLOCK) == (4 * BLOCK, True)
+    driver.settle()
+    assert (lookups.count, unpins.count) == (2, 1)
+
+
+def test_the_pin_of_a_dropped_claim_is_released(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    unpins = Spy(driver.client, "unpin", monkeypatch)
+    driver.ask(request)
+    driver.allocate(request, list(range(20, 27)), 0)
+    driver.settle()
+    assert unpins.count == 1
+
+
+def test_the_pin_of_a_finished_request_is_released(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    unpins = Spy(driver.client, "unpin", monkeypatch)
+    driver.ask(request)
+    driver.scheduler.finished(request)
+    driver.settle()
+    assert unpins.count == 1
+
+
+def test_the_pin_of_a_preempted_request_is_released(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    unpins = Spy(driver.client, "unpin", monkeypatch)
+    driver.ask(request)
+    driver.step(preempted=[request])
+    driver.settle()
+    assert unpins.count == 1
+
+
+def test_a_preempted_request_claims_again(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    lookups = Spy(driver.client, "lookup", monkeypatch)
+    driver.ask(request)
+    driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    assert driver.step_until_loaded(request) == set()
+    request.num_computed_tokens, request.num_preemptions = 0, 1
+    assert driver.ask(request) == (6 * BLOCK, True)
+    assert lookups.count == 2
+
+
+def test_a_silent_gateway_is_no_hit_within_the_deadline(daemon: Daemon) -> None:
+    driver = Driver(daemon.local_socket)
+    ids = [*stored(driver), 7]
+    daemon.signal(19)  # SIGSTOP
+    start = time.monotonic()
+    assert driver.ask(driver.request("r", ids)) == (0, False)
+    assert time.monotonic() - start < 0.1 * 10  # promised 10 ms; this finds hangs
+    assert driver.counts()["lookup_failures"] == 1
+    daemon.ensure_alive()
+    driver.close()
+
+
+def test_nothing_is_claimed_when_a_failed_load_would_fail_the_request(daemon: Daemon) -> None:
+    saver = Driver(daemon.local_socket)
+    ids = [*stored(saver), 7]
+    refusing = Driver(daemon.local_socket, refuse_claims="policy fail")
+    refusing.scheduler._gateway._namespace = saver.scheduler._gateway._namespace
+    assert refusing.ask(refusing.request("r", ids)) == (0, False)
+    refusing.close()
+    saver.close()
+
+
+# ---- loads ------------------------------------------------------------------------------------
+
+
+def test_a_load_fills_the_blocks_with_the_same_bytes(driver: Driver) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    driver.ask(request)
+    driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    assert driver.step_until_loaded(request) == set()
+    assert all(driver.same(1 + i, 20 + i) for i in range(6))
+    assert driver.is_clear(26)
+    assert driver.counts()["verified_blocks"] == 6
+
+
+def test_a_load_goes_by_the_pin_and_ends_it(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    driver.ask(request, local_tokens=BLOCK)
+    gets = Spy(driver.worker._gateway.client, "get_into", monkeypatch)
+    unpins = Spy(driver.client, "unpin", monkeypatch)
+    driver.allocate(request, [1, *range(20, 26)], 5 * BLOCK)
+    driver.step_until_loaded(request)
+    driver.settle()
+    (_, get), (unpin, _) = gets.calls[0], unpins.calls[0]
+    assert get["first"] == 1
+    assert get["pin_token"] == unpin[1] != 0
+
+
+def test_a_load_without_a_pin_goes_by_keys(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = driver.client.lookup
+    monkeypatch.setattr(driver.client, "lookup", lambda *a, **k: real(*a, **{**k, "pin_ms": 0}))
+    request = driver.request("r", [*stored(driver), 7])
+    driver.ask(request, local_tokens=BLOCK)
+    driver.allocate(request, [1, *range(20, 26)], 5 * BLOCK)
+    assert driver.step_until_loaded(request) == set()
+    assert all(driver.same(2 + i, 20 + i) for i in range(5))
+
+
+def test_after_a_failed_load_nothing_is_claimed_and_the_blocks_are_saved_again(
+    driver: Driver,
+) -> None:
+    ids = [*stored(driver), 7]
+    request = driver.request("r", ids)
+    driver.ask(request)
+    keys = driver.scheduler._keys(request, 2, 3)
+    assert driver.client.delete(driver.scheduler._gateway.ns, keys) == [True]
+    driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    failed = driver.step_until_loaded(request)
+    assert failed == set(range(22, 26))
+    assert driver.ask(request) == (0, False)
+    before = driver.counts()["saved_blocks"]
+    request.num_computed_tokens = 2 * BLOCK  # as vLLM sets it: up to the first bad block
+    driver.step({request: len(ids) - 2 * BLOCK})
+    driver.settle()
+    assert driver.counts()["saved_blocks"] == before + 1  # the deleted one; the rest is held
+
+
+def test_an_aborted_load_is_reported_once_and_touches_nothing(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    touches = Spy(driver.client, "touch", monkeypatch)
+    driver.ask(request)
+    driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    driver.scheduler.finished(request)  # aborted before its step ran
+    driver.step_until_loaded(request)
+    assert not any(driver.step().finished_recving for _ in range(10))
+    driver.settle()
+    assert touches.count == 0
+
+
+def test_the_load_deadline_is_twice_the_prediction_but_no_longer_than_recomputing(
+    daemon: Daemon,
+) -> None:
+    driver = Driver(daemon.local_socket, load_slack_ms=50.0, recompute_ms_per_token=1.0)
+    assert driver.scheduler._load_deadline_ms(predicted_ms=20, tokens=1000) == 90
+    assert driver.scheduler._load_deadline_ms(predicted_ms=20, tokens=64) == 64
+    driver.close()
+
+
+def test_after_its_deadline_a_load_writes_nothing(daemon: Daemon) -> None:
+    driver = Driver(daemon.local_socket, load_slack_ms=0.0, recompute_ms_per_token=0.0001)
+    request = driver.request("r", [*stored(driver), 7])
+    driver.ask(request)
+    if driver.scheduler._states["r"].claim.held_blocks == 0:
+        driver.scheduler._states["r"].claim.held_blocks = 6  # advised against: claim it all the same
+    driver.scheduler._states["r"].local_blocks = 0
+    driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    daemon.signal(19)
+    failed = driver.step_until_loaded(request)
+    assert failed
+    poison = 77
+    for block in failed:
+        driver.fill(block, poison)
+    driver.fill(100, poison)
+    daemon.signal(18)
+    assert driver.worker._gateway.client.ping(timeout_ms=5000) in (0, 4, 14)
+    assert all(driver.same(block, 100) for block in failed)
+    driver.close()
+
+
+# ---- saves ------------------------------------------------------------------------------------
+
+
+def test_only_blocks_complete_after_the_step_are_saved(driver: Driver) -> None:
+    request = driver.request("r", prompt(10 * BLOCK, seed=2))
+    driver.ask(request)
+    driver.allocate(request, list(range(1, 11)), 0)
+    assert len(request.block_hashes) == 10  # a chunked prefill has all hashes at once
+    for tokens, complete in [(BLOCK - 1, 0), (1, 1), (5 * BLOCK + 3, 6)]:
+        driver.step({request: tokens})
+        driver.settle()
+        assert driver.counts().get("saved_blocks", 0) == complete
+
+
+def test_draft_tokens_that_may_be_rejected_complete_no_block(driver: Driver) -> None:
+    request = driver.request("r", prompt(2 * BLOCK, seed=3))
+    driver.ask(request)
+    driver.allocate(request, [1, 2], 0)
+    driver.step({request: 2 * BLOCK}, drafts={request: 4})
+    driver.settle()
+    assert driver.counts()["saved_blocks"] == 1
+
+
+def test_a_save_names_parent_root_and_depth(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = driver.scheduler._gateway.root_group_keys()
+    blocks = group + 3
+    request = driver.request("r", prompt(blocks * BLOCK, seed=4))
+    keys = driver.scheduler._keys(request, 0, blocks)
+    sets = Spy(driver.worker._gateway.client, "set", monkeypatch)
+    driver.ask(request)
+    driver.allocate(request, list(range(1, blocks + 1)), 0)
+    for tokens in (2 * BLOCK, (group - 2) * BLOCK, BLOCK, 2 * BLOCK):
+        driver.step({request: tokens})
+        driver.settle()
+    named = [(k["depth"], k["parent"], k["root"]) for _, k in sets.calls]
+    assert named == [
+        (0, b"", b""),
+        (2, keys[1], keys[0]),
+        (group, keys[group - 1], b""),
+        (group + 1, keys[group], keys[group]),
+    ]
+
+
+def test_a_block_of_the_null_id_is_never_saved(driver: Driver) -> None:
+    request = driver.request("r", prompt(4 * BLOCK, seed=5))
+    driver.ask(request)
+    driver.allocate(request, [1, 0, 3, 4], 0)
+    driver.step({request: 4 * BLOCK})
+    assert [(job.first, job.block_ids) for job in driver.last_step.saves] == [(0, [1]), (2, [3, 4])]
+
+
+def test_a_request_with_a_lora_is_left_alone(driver: Driver) -> None:
+    request = driver.request("r", prompt(4 * BLOCK, seed=6))
+    request.lora_request = object()
+    assert driver.ask(request) == (0, False)
+    driver.allocate(request, [1, 2, 3, 4], 0)
+    driver.step({request: 4 * BLOCK})
+    assert driver.last_step.saves == []
+
+
+def test_a_finished_request_touches_its_last_block(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", prompt(4 * BLOCK + 5, seed=7))
+    request.kv_transfer_params = {"kvgate.turn": 3}
+    touches = Spy(driver.client, "touch", monkeypatch)
+    driver.compute(request, [1, 2, 3, 4, 5])
+    driver.scheduler.finished(request)
+    driver.settle()
+    (args, named), *more = touches.calls
+    assert more == []
+    assert args[1] == driver.scheduler._keys(request, 3, 4)[0]
+    assert (named["hints"].prompt_tokens, named["hints"].turn) == (4 * BLOCK + 5, 3)
+    assert named["hints"].finished
+
+
+def test_held_blocks_are_not_gathered_again(driver: Driver) -> None:
+    ids = stored(driver)
+    request = driver.request("r", [*ids, *prompt(2 * BLOCK, seed=8)])
+    driver.ask(request)
+    driver.allocate(request, list(range(20, 28)), 6 * BLOCK)
+    driver.step_until_loaded(request)
+    request.num_computed_tokens = 6 * BLOCK
+    driver.step({request: 2 * BLOCK})
+    assert [(job.first, len(job.keys)) for job in driver.last_step.saves] == [(6, 2)]
