@@ -176,13 +176,13 @@ TEST_F(MemoryMediumTest, CountsCallsInPieces) {
 
 TEST_F(MemoryMediumTest, DeadlinesFollowTheGivenClock) {
   ManualClock clock;
-  disk_ = OpenMemoryDisk(medium_, "m", DiskOptions(), &clock);
+  const std::unique_ptr<Disk> disk = OpenMemoryDisk(medium_, "m", DiskOptions(), &clock);
   const absl::Time deadline = clock.Now() + absl::Seconds(1);
   const auto read = [&] {
     AlignedBuffer page(kPage);
     absl::Status result;
     absl::Notification ended;
-    disk_->Read(0, page.span(), IoClass::kRead, deadline, [&](absl::Status status) {
+    disk->Read(0, page.span(), IoClass::kRead, deadline, [&](absl::Status status) {
       result = std::move(status);
       ended.Notify();
     });

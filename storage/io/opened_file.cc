@@ -14,6 +14,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "storage/base/aligned_buffer.h"
 
 namespace kvgate::storage {
@@ -25,8 +27,23 @@ bool IsMemoryFileSystem(int fd) {
   return fstatfs(fd, &info) == 0 && (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC);
 }
 
+// A killed process lets go of its files only when its ring is dead, that is when its last write has
+// ended: what makes us wait here is what keeps such a write from landing under us.
+constexpr absl::Duration kPredecessorLimit = absl::Milliseconds(800);
+constexpr absl::Duration kPredecessorStep = absl::Milliseconds(2);
+
+// Tries `attempt` (a result < 0 with errno) until it no longer fails with `busy`.
+template <typename Attempt>
+int WaitForPredecessor(int busy, Attempt attempt) {
+  for (absl::Duration waited; true; waited += kPredecessorStep) {
+    const int result = attempt();
+    if (result >= 0 || errno != busy || waited >= kPredecessorLimit) return result;
+    absl::SleepFor(kPredecessorStep);
+  }
+}
+
 absl::StatusOr<UniqueFd> OpenForUse(const std::string& path, int flags) {
-  UniqueFd fd(open(path.c_str(), flags, 0600));
+  UniqueFd fd(WaitForPredecessor(EBUSY, [&] { return open(path.c_str(), flags, 0600); }));
   if (fd) return fd;
   if (errno == EBUSY) {
     return absl::FailedPreconditionError(
@@ -36,7 +53,8 @@ absl::StatusOr<UniqueFd> OpenForUse(const std::string& path, int flags) {
 }
 
 absl::Status LockWhole(const UniqueFd& fd, const std::string& path) {
-  if (flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return absl::OkStatus();
+  const auto lock = [&] { return flock(fd.get(), LOCK_EX | LOCK_NB); };
+  if (WaitForPredecessor(EWOULDBLOCK, lock) == 0) return absl::OkStatus();
   if (errno == EWOULDBLOCK) {
     return absl::FailedPreconditionError(absl::StrCat(path, " is in use by another kvgate"));
   }
@@ -98,6 +116,8 @@ void TryDirect(OpenedFile* file) {
 }
 
 }  // namespace
+
+void GiveUpLock(const UniqueFd& fd) { flock(fd.get(), LOCK_UN); }
 
 absl::StatusOr<OpenedFile> OpenFileForDisk(const std::string& path, uint64_t bytes, bool direct) {
   if (bytes == 0 || bytes % kDiskAlign != 0) {

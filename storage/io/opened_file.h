@@ -21,6 +21,10 @@ struct OpenedFile {
   std::string note;  // why it is buffered although direct was asked for
 };
 
+// Ends the exclusive use of a file at once; closing it may do so only when a ring that knew the
+// file is dead. No transfer may be in flight.
+void GiveUpLock(const UniqueFd& fd);
+
 // The part of OpenDisk that comes before the engine.
 absl::StatusOr<OpenedFile> OpenFileForDisk(const std::string& path, uint64_t bytes, bool direct);
 

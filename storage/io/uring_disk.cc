@@ -66,6 +66,7 @@ class UringDisk final : public Disk {
     }
     Wake();
     if (thread_.joinable()) thread_.join();
+    if (fd_) GiveUpLock(fd_);
   }
 
   std::string_view mode() const override { return mode_; }
