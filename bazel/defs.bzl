@@ -189,6 +189,8 @@ def kvgate_shared_library(
         ] + linkopts + libstdcxx,
         linkshared = True,
         linkstatic = True,
+        # Bazel passes libraries in --start-lib brackets, which only gold knows.
+        features = ["-supports_start_end_lib"],
         additional_linker_inputs = [version_script],
         deps = deps,
         **kwargs

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The one symbol of libkvgate_grpc.so (client/transport.h says what it promises).
+#include <exception>
+#include <memory>
+
+#include "client/grpc/channel.h"
+#include "client/grpc/grpc_transport.h"
+#include "client/transport.h"
+
+extern "C" __attribute__((visibility("default"))) kvgate::client::Transport* kvgate_grpc_connect(
+    uint32_t abi, const kvgate::client::Options* options, kvgate::client::Deadline deadline,
+    kvgate::client::Outcome* outcome) {
+  namespace kc = kvgate::client;
+  if (abi != kc::kTransportAbi) return nullptr;
+  try {
+    auto channel = kc::Channel::Connect(options->grpc_target, deadline, outcome);
+    if (!channel) return nullptr;
+    return kc::MakeGrpcTransport(std::move(channel), *options).release();
+  } catch (const std::exception& exception) {
+    *outcome = kc::Outcome{kvgate::wire::Code::kInternal, false, exception.what()};
+    return nullptr;
+  }
+}
