@@ -130,6 +130,15 @@ void FooterBuilder::Add(const NamespaceRef& ns, const RecordMeta& meta, uint16_t
                         static_cast<uint8_t>(producer_index), &entries_.emplace_back());
 }
 
+uint32_t FooterBuilder::tombstones() const {
+  return static_cast<uint32_t>(std::count_if(
+      entries_.begin(), entries_.end(), [](const DiskEntry& e) { return e.type == kEntryTombstone; }));
+}
+
+void FooterBuilder::Truncate(size_t records) {
+  if (records < entries_.size()) entries_.resize(records);
+}
+
 uint32_t FooterBuilder::Pages(size_t more_records) const {
   const size_t namespaces = std::min<size_t>(namespaces_.size() + 1, kTableMax);
   const size_t producers = std::min<size_t>(producers_.size() + more_records, kTableMax);

@@ -345,6 +345,9 @@ class FooterBuilder {
   // Pages of the footer with that many more records, at worst.
   uint32_t Pages(size_t more_records) const;
   size_t records() const { return entries_.size(); }
+  uint32_t tombstones() const;
+  // Forgets all records but the first `records`.
+  void Truncate(size_t records);
   // The compact image; its CRC makes it whole. ExpandFooter makes pages of it.
   std::string Encode(const FooterInfo& info) const;
 

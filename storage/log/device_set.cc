@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/log/device_set.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/aligned_buffer.h"
+#include "storage/base/check.h"
+#include "storage/log/format_codec.h"
+
+namespace kvgate::storage {
+
+void FillRandom(std::span<uint8_t> out) {
+  size_t at = 0;
+  while (at < out.size()) {
+    const ssize_t n = getrandom(out.data() + at, out.size() - at, 0);
+    if (n > 0) at += static_cast<size_t>(n);
+  }
+}
+
+bool DeviceHealth::Allows(absl::Time now) {
+  if (!offline()) return true;
+  const int64_t now_ns = absl::ToUnixNanos(now);
+  int64_t next = next_probe_ns_.load();
+  return now_ns >= next && next_probe_ns_.compare_exchange_strong(
+                               next, now_ns + absl::ToInt64Nanoseconds(kProbeEvery));
+}
+
+void DeviceHealth::Report(const absl::Status& status, absl::Time now) {
+  if (status.ok()) {
+    failures_.store(0, std::memory_order_relaxed);
+    return;
+  }
+  if (absl::IsDeadlineExceeded(status) || absl::IsCancelled(status) ||
+      absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status)) {
+    return;
+  }
+  if (failures_.fetch_add(1) + 1 == kFailuresMax) {
+    next_probe_ns_.store(absl::ToUnixNanos(now + kProbeEvery));
+  }
+}
+
+namespace {
+
+struct Found {
+  enum Kind { kBlank, kFormatting, kReady } kind = kBlank;
+  Superblock superblock;
+};
+
+absl::Status Refused(const Disk& disk, absl::string_view why) {
+  return absl::FailedPreconditionError(absl::StrCat(disk.name(), ": ", why));
+}
+
+// Two equal copies of the highest generation win.
+absl::StatusOr<Found> ReadSuperblocks(Disk& disk) {
+  std::vector<Superblock> copies;
+  bool blank = true;
+  AlignedBuffer page(kPageBytes);
+  for (uint64_t offset : SuperblockOffsets(disk.bytes())) {
+    if (absl::Status s = disk.ReadSync(offset, page.span()); !s.ok()) return s;
+    absl::StatusOr<Superblock> copy = DecodeSuperblock(page.span());
+    if (copy.ok()) copies.push_back(*std::move(copy));
+    else if (absl::IsFailedPrecondition(copy.status())) return Refused(disk, copy.status().message());
+    blank = blank && internal::AllZero(page.span());
+  }
+  std::sort(copies.begin(), copies.end(),
+            [](const auto& a, const auto& b) { return a.generation > b.generation; });
+  for (size_t i = 0; i < copies.size(); ++i) {
+    if (std::count(copies.begin(), copies.end(), copies[i]) < 2) continue;
+    const bool ready = copies[i].state == SuperblockState::kReady;
+    return Found{ready ? Found::kReady : Found::kFormatting, copies[i]};
+  }
+  if (blank) return Found{};
+  if (std::any_of(copies.begin(), copies.end(),
+                  [](const auto& c) { return c.state == SuperblockState::kReady; })) {
+    return Refused(disk, "only one intact superblock of four is left: restore the disk from a copy, "
+                         "or overwrite its first MiB and last 128 KiB with zeros to start empty");
+  }
+  if (!copies.empty()) return Found{Found::kFormatting, copies[0]};
+  return Refused(disk, "holds data that is not kvgate's: choose another place, or overwrite its "
+                       "first MiB and last 128 KiB with zeros to give it to kvgate");
+}
+
+// All must be members of one set, each once.
+absl::Status CheckMembers(const std::vector<std::unique_ptr<Disk>>& disks,
+                          const std::vector<Found>& found) {
+  const Superblock& first = found[0].superblock;
+  for (size_t i = 0; i < disks.size(); ++i) {
+    const Superblock& sb = found[i].superblock;
+    if (sb.set_uuid != first.set_uuid) {
+      return Refused(*disks[i], absl::StrCat("belongs to set ", UuidText(sb.set_uuid), ", but ",
+                                             disks[0]->name(), " to set ", UuidText(first.set_uuid),
+                                             ": give only directories of one set"));
+    }
+    for (size_t j = 0; j < i; ++j) {
+      if (found[j].superblock.ordinal != sb.ordinal) continue;
+      return Refused(*disks[i], absl::StrCat("is a copy of ", disks[j]->name(), " (both are disk ",
+                                             sb.ordinal, " of set ", UuidText(sb.set_uuid),
+                                             "): remove one of them"));
+    }
+    if (sb.members != first.members || sb.segment_bytes != first.segment_bytes ||
+        sb.hash_secret != first.hash_secret || sb.count != first.count) {
+      return Refused(*disks[i], absl::StrCat("describes its set otherwise than ", disks[0]->name(),
+                                             ": empty all disks of the set"));
+    }
+    if (sb.device_bytes > disks[i]->bytes()) {
+      return Refused(*disks[i], absl::StrCat("has ", disks[i]->bytes(), " bytes, formatted for ",
+                                             sb.device_bytes, ": restore its size, or empty the set"));
+    }
+  }
+  if (first.count != disks.size()) {
+    return Refused(*disks[0], absl::StrCat("is one of a set of ", first.count, " disks, but ",
+                                           disks.size(), " were given: name all of them, or empty "
+                                           "these to start a new set"));
+  }
+  return absl::OkStatus();
+}
+
+// Decides between format and open; true: format.
+absl::StatusOr<bool> MustFormat(const std::vector<std::unique_ptr<Disk>>& disks,
+                                const std::vector<Found>& found) {
+  const Disk* blank = nullptr;
+  const Disk* ready = nullptr;
+  const Superblock* ready_sb = nullptr;
+  for (size_t i = 0; i < disks.size(); ++i) {
+    if (found[i].kind == Found::kBlank) blank = disks[i].get();
+    if (found[i].kind == Found::kReady) ready = disks[i].get(), ready_sb = &found[i].superblock;
+  }
+  if (ready == nullptr) return true;
+  for (size_t i = 0; i < disks.size(); ++i) {
+    // A format cut in its last step: nothing was stored yet.
+    if (found[i].kind == Found::kFormatting &&
+        found[i].superblock.set_uuid == ready_sb->set_uuid) {
+      return true;
+    }
+  }
+  if (blank != nullptr || std::any_of(found.begin(), found.end(), [](const Found& f) {
+        return f.kind == Found::kFormatting;
+      })) {
+    return Refused(blank != nullptr ? *blank : *disks[0],
+                   absl::StrCat("is empty, but ", ready->name(), " belongs to set ",
+                                UuidText(ready_sb->set_uuid), " of ", ready_sb->count,
+                                " disks: bring back the missing disk, or empty all of them"));
+  }
+  return false;
+}
+
+uint64_t DefaultSegmentBytes(const LogOptions& options, uint64_t smallest) {
+  uint64_t bytes = options.segment_bytes;
+  if (bytes == 0) bytes = std::clamp<uint64_t>(smallest / 128, 80 << 20, 256 << 20);
+  return AlignToPage(bytes);
+}
+
+absl::Status WriteSuperblocks(Disk& disk, const Superblock& superblock) {
+  AlignedBuffer page(kPageBytes);
+  EncodeSuperblock(superblock, std::span<std::byte, kPageBytes>(page.data(), kPageBytes));
+  for (uint64_t offset : SuperblockOffsets(superblock.device_bytes)) {
+    if (absl::Status s = disk.WriteSync(offset, page.span()); !s.ok()) return s;
+  }
+  return disk.SyncSync();
+}
+
+absl::Status WriteSegmentHeaders(Disk& disk, const Superblock& superblock, const Anchor& anchor) {
+  AlignedBuffer page(kPageBytes);
+  const uint64_t segments = SegmentsOn(superblock.device_bytes, superblock.segment_bytes);
+  for (uint32_t i = 0; i < segments; ++i) {
+    const SegmentHeader header{.device_uuid = superblock.device_uuid,
+                               .segment = i,
+                               .lap = 1,
+                               .incarnation = 0,
+                               .marks = {.anchor = anchor}};
+    EncodeSegmentHeader(header, std::span<std::byte, kPageBytes>(page.data(), kPageBytes));
+    const uint64_t offset = SegmentOffset(i, superblock.segment_bytes);
+    if (absl::Status s = disk.WriteSync(offset, page.span()); !s.ok()) return s;
+  }
+  return disk.SyncSync();
+}
+
+absl::StatusOr<std::vector<Superblock>> PlanFormat(
+    const LogOptions& options, const std::vector<std::unique_ptr<Disk>>& disks,
+    const std::vector<Found>& found, const Clock& clock) {
+  uint64_t smallest = disks[0]->bytes(), generation = 0;
+  for (const auto& disk : disks) smallest = std::min(smallest, disk->bytes());
+  for (const Found& f : found) generation = std::max(generation, f.superblock.generation);
+  Superblock common;
+  common.generation = generation + 1;
+  common.count = static_cast<uint32_t>(disks.size());
+  common.segment_bytes = DefaultSegmentBytes(options, smallest);
+  common.created_wall_s = clock.WallSeconds();
+  FillRandom(common.set_uuid);
+  FillRandom(common.hash_secret);
+  common.members.resize(disks.size());
+  for (Uuid& member : common.members) FillRandom(member);
+  std::vector<Superblock> out;
+  for (uint32_t i = 0; i < disks.size(); ++i) {
+    common.ordinal = i;
+    common.device_uuid = common.members[i];
+    common.device_bytes = disks[i]->bytes();
+    const uint64_t segments = SegmentsOn(common.device_bytes, common.segment_bytes);
+    if (segments < kSegmentsADeviceMin) {
+      const uint64_t least =
+          kSegmentsADeviceMin * common.segment_bytes + kSegmentsStart + kDeviceTailBytes;
+      return absl::InvalidArgumentError(
+          absl::StrCat(disks[i]->name(), ": ", common.device_bytes, " bytes hold ", segments,
+                       " segments of ", common.segment_bytes, " bytes, at least ",
+                       kSegmentsADeviceMin, " are needed: give ", least, " bytes or more"));
+    }
+    out.push_back(common);
+  }
+  return out;
+}
+
+absl::StatusOr<std::vector<Superblock>> Format(const LogOptions& options,
+                                               const std::vector<std::unique_ptr<Disk>>& disks,
+                                               const std::vector<Found>& found,
+                                               const Clock& clock) {
+  absl::StatusOr<std::vector<Superblock>> plan = PlanFormat(options, disks, found, clock);
+  if (!plan.ok()) return plan.status();
+  const Anchor anchor{.cache_s = clock.CacheSeconds(), .wall_s = clock.WallSeconds()};
+  for (size_t i = 0; i < disks.size(); ++i) {
+    if (absl::Status s = WriteSuperblocks(*disks[i], (*plan)[i]); !s.ok()) return s;
+  }
+  for (size_t i = 0; i < disks.size(); ++i) {
+    if (absl::Status s = WriteSegmentHeaders(*disks[i], (*plan)[i], anchor); !s.ok()) return s;
+  }
+  for (size_t i = 0; i < disks.size(); ++i) {
+    (*plan)[i].state = SuperblockState::kReady;
+    (*plan)[i].generation += 1;
+    if (absl::Status s = WriteSuperblocks(*disks[i], (*plan)[i]); !s.ok()) return s;
+  }
+  return plan;
+}
+
+absl::Status CheckOptions(const LogOptions& options,
+                          const std::vector<std::unique_ptr<Disk>>& disks) {
+  if (disks.empty() || disks.size() > kDevicesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("log: ", disks.size(), " disks, 1 to ", kDevicesMax, " are possible"));
+  }
+  const uint64_t segment = options.segment_bytes;
+  if (segment != 0 && (segment < kSegmentBytesMin || segment > kSegmentBytesMax)) {
+    return absl::InvalidArgumentError(absl::StrCat("segment_bytes is ", segment, ", must be 0 or ",
+                                                   kSegmentBytesMin, " to ", kSegmentBytesMax));
+  }
+  for (const auto& disk : disks) {
+    if (disk->bytes() < kSegmentsStart + kDeviceTailBytes + kSegmentBytesMin) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(disk->name(), ": ", disk->bytes(), " bytes are too few for a log"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<DeviceSet> OpenDeviceSet(const LogOptions& options,
+                                        std::vector<std::unique_ptr<Disk>> disks,
+                                        const Clock& clock) {
+  if (absl::Status s = CheckOptions(options, disks); !s.ok()) return s;
+  std::vector<Found> found;
+  for (const auto& disk : disks) {
+    absl::StatusOr<Found> one = ReadSuperblocks(*disk);
+    if (!one.ok()) return one.status();
+    found.push_back(*std::move(one));
+  }
+  absl::StatusOr<bool> format = MustFormat(disks, found);
+  if (!format.ok()) return format.status();
+  std::vector<Superblock> superblocks;
+  if (*format) {
+    absl::StatusOr<std::vector<Superblock>> written = Format(options, disks, found, clock);
+    if (!written.ok()) return written.status();
+    superblocks = *std::move(written);
+  } else {
+    if (absl::Status s = CheckMembers(disks, found); !s.ok()) return s;
+    for (const Found& f : found) superblocks.push_back(f.superblock);
+  }
+  DeviceSet set{.set_uuid = superblocks[0].set_uuid,
+                .segment_bytes = superblocks[0].segment_bytes,
+                .hash_secret = superblocks[0].hash_secret,
+                .formatted = *format};
+  set.devices.resize(disks.size());
+  for (size_t i = 0; i < disks.size(); ++i) {
+    const Superblock& sb = superblocks[i];
+    auto device = std::make_unique<LogDevice>();
+    device->disk = std::move(disks[i]);
+    device->uuid = sb.device_uuid;
+    device->ordinal = sb.ordinal;
+    device->segment_bytes = sb.segment_bytes;
+    device->segments = static_cast<uint32_t>(SegmentsOn(sb.device_bytes, sb.segment_bytes));
+    set.devices[sb.ordinal] = std::move(device);
+  }
+  return set;
+}
+
+}  // namespace kvgate::storage

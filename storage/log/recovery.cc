@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/log/recovery.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "storage/log/sealer.h"
+#include "storage/log/segment_reader.h"
+
+namespace kvgate::storage {
+
+namespace {
+
+constexpr uint64_t kWallGapMax = 30ull * 24 * 3600;
+
+// A sector that cannot be read is as good as a rotten one, as long as others can be.
+bool IsDamage(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsUnavailable(status);
+}
+
+uint32_t Tombstones(const std::vector<LogRecord>& records) {
+  return static_cast<uint32_t>(std::count_if(records.begin(), records.end(), [](const auto& r) {
+    return r.meta.type == RecordType::kTombstone;
+  }));
+}
+
+}  // namespace
+
+void Recovery::Learn(const SetMarks& marks) {
+  context_->table.RaiseSequence(marks.sequence_max);
+  context_->RaiseVersion(marks.version_max);
+  context_->namespaces.RaiseId(marks.namespace_id_max);
+  if (marks.anchor.cache_s >= anchor_.cache_s) anchor_ = marks.anchor;
+}
+
+absl::Status Recovery::LearnNamespace(const NamespaceRef& ref) {
+  absl::Status status = context_->namespaces.Learn(ref);
+  if (status.ok()) return status;
+  return absl::FailedPreconditionError(
+      absl::StrCat(status.message(), ": the disks and the checkpoint do not belong together; remove "
+                                     "the checkpoint directory and start again"));
+}
+
+absl::Status Recovery::ReadHeaders() {
+  for (const auto& device : context_->set.devices) {
+    std::vector<Header>& headers = headers_.emplace_back(device->segments);
+    for (uint32_t i = 0; i < device->segments; ++i) {
+      absl::StatusOr<SegmentHeader> header = ReadSegmentHeader(*device, i);
+      if (absl::IsUnavailable(header.status())) header = ReadSegmentHeader(*device, i);
+      if (header.ok()) {
+        headers[i] = {.intact = true, .lap = header->lap};
+        lap_max_ = std::max(lap_max_, header->lap);
+        Learn(header->marks);
+      } else if (IsDamage(header.status())) {
+        context_->counters.corrupt_headers++;
+      } else {
+        return header.status();
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Recovery::LoadCheckpoint() {
+  if (context_->checkpoint == nullptr) return absl::OkStatus();
+  std::vector<NamespaceRecord> namespaces;
+  absl::Status status = context_->checkpoint->Load(
+      [this](uint32_t device, uint32_t segment, std::string_view image) {
+        if (device < headers_.size() && segment < headers_[device].size()) {
+          images_[SegmentId{device, segment}.global()] = image;
+        }
+      },
+      &namespaces);
+  if (!status.ok()) {
+    context_->counters.rocksdb_errors++;
+    images_.clear();
+    if (status = context_->checkpoint->Empty(); !status.ok()) return status;
+  }
+  for (const NamespaceRecord& record : namespaces) {
+    if (status = context_->namespaces.Put(record); !status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Recovery::Accept(SegmentId id, const Footer& footer) {
+  for (const NamespaceRef& ref : footer.namespaces) {
+    if (absl::Status s = LearnNamespace(ref); !s.ok()) return s;
+  }
+  Learn(footer.info.marks);
+  lap_max_ = std::max(lap_max_, footer.info.lap);
+  batch_seq_max_ = std::max(batch_seq_max_, footer.info.last_batch_seq);
+  context_->table.Restore(id, {.state = SegmentState::kSealed,
+                               .lap = footer.info.lap,
+                               .sequence = footer.info.sequence,
+                               .records = static_cast<uint32_t>(footer.records.size()),
+                               .tombstones = Tombstones(footer.records)});
+  std::vector<RecoveredRecord>& found = found_.emplace_back();
+  found.reserve(footer.records.size());
+  for (const LogRecord& record : footer.records) {
+    context_->RaiseVersion(record.meta.version);
+    found.push_back({.meta = record.meta,
+                     .place = {.segment = id.global(), .first_page = record.first_page},
+                     .batch_seq = footer.info.last_batch_seq});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Recovery::FromFooter(SegmentId id, const Header& header) {
+  const LogDevice& device = context_->device(id.device);
+  const auto image = images_.find(id.global());
+  if (image != images_.end() && header.intact) {
+    absl::StatusOr<Footer> copy = DecodeFooterImage(image->second);
+    if (copy.ok() && CheckFooterPlace(*copy, device, id.local).ok() &&
+        copy->info.lap == header.lap) {
+      if (absl::Status s = Accept(id, *copy); !s.ok()) return s;
+      return true;
+    }
+    if (absl::IsFailedPrecondition(copy.status())) return copy.status();
+  }
+  absl::StatusOr<Footer> footer = ReadFooter(device, id.local);
+  if (!footer.ok()) {
+    // Neither end of the segment can be read: that is the device, not a sector.
+    if (absl::IsDataLoss(footer.status()) || (header.intact && IsDamage(footer.status()))) {
+      return false;
+    }
+    return footer.status();
+  }
+  if (header.intact && footer->info.lap != header.lap) return false;
+  if (absl::Status s = Accept(id, *footer); !s.ok()) return s;
+  if (!header.intact) {
+    // The footer is whole, so no reclaim had ended: the header was rotten, or torn by one that was
+    // only beginning.
+    const SegmentHeader restored{.device_uuid = device.uuid,
+                                 .segment = id.local,
+                                 .lap = footer->info.lap,
+                                 .incarnation = context_->incarnation,
+                                 .marks = footer->info.marks};
+    if (absl::Status s = WriteSegmentHeader(device, restored); !s.ok()) return s;
+  }
+  restore_checkpoint_.emplace_back(id, *std::move(footer));
+  return true;
+}
+
+absl::Status Recovery::FromWalk(SegmentId id, const Header& header) {
+  const LogDevice& device = context_->device(id.device);
+  FooterBuilder builder;
+  std::vector<RecoveredRecord> found;
+  AlignedBuffer buffer;
+  absl::Status failure;
+  absl::StatusOr<WalkEnd> end =
+      WalkSegment(device, id.local, header.lap, [&](const Batch& batch) {
+        failure = WalkBatch(id, batch, &builder, &found, &buffer);
+        return failure.ok();
+      });
+  if (!end.ok()) return end.status();
+  if (!failure.ok()) return failure;
+  if (end->batches == 0) {
+    context_->table.Restore(id, {.state = SegmentState::kFree, .lap = header.lap});
+    return absl::OkStatus();
+  }
+  batch_seq_max_ = std::max(batch_seq_max_, end->last_batch_seq);
+  context_->table.Restore(id, {.state = SegmentState::kSealed,
+                               .lap = header.lap,
+                               .sequence = end->sequence,
+                               .records = static_cast<uint32_t>(builder.records()),
+                               .tombstones = builder.tombstones()});
+  walked_.push_back({.id = id,
+                     .info = {.device_uuid = device.uuid,
+                              .segment = id.local,
+                              .data_pages = end->next_page,
+                              .lap = header.lap,
+                              .sequence = end->sequence,
+                              .last_batch_seq = end->last_batch_seq,
+                              .incarnation = end->incarnation},
+                     .builder = std::move(builder)});
+  found_.push_back(std::move(found));
+  return absl::OkStatus();
+}
+
+// Takes what is good in one batch: entries are proven by the header's checksum, values only by
+// their own.
+absl::Status Recovery::WalkBatch(SegmentId id, const Batch& batch, FooterBuilder* builder,
+                                 std::vector<RecoveredRecord>* found, AlignedBuffer* buffer) {
+  if (absl::Status s = LearnNamespace(batch.ns); !s.ok()) return s;
+  Learn(batch.info.marks);
+  const wire::NsDigest ns_digest = context_->namespaces.Find(batch.ns.id)->ns_digest;
+  bool torn = false;
+  for (size_t i = 0; i < batch.records.size(); ++i) {
+    const LogRecord& record = batch.records[i];
+    context_->RaiseVersion(record.meta.version);
+    if (record.meta.type == RecordType::kValue) {
+      const absl::Status status = ReadVerified(context_->device(id.device), id.local, record,
+                                               batch.keys[i], ns_digest, IoClass::kRead, buffer);
+      if (!status.ok()) {
+        if (!IsDamage(status)) return status;
+        torn = true;
+        context_->counters.torn_records++;
+        continue;
+      }
+    }
+    builder->Add(batch.ns, record.meta, record.first_page);
+    found->push_back({.meta = record.meta,
+                      .place = {.segment = id.global(), .first_page = record.first_page},
+                      .batch_seq = batch.info.batch_seq});
+  }
+  if (torn) context_->counters.torn_batches++;
+  return absl::OkStatus();
+}
+
+absl::Status Recovery::RecoverSegment(SegmentId id) {
+  const Header& header = headers_[id.device][id.local];
+  absl::StatusOr<bool> explained = FromFooter(id, header);
+  if (!explained.ok()) return explained.status();
+  if (*explained) return absl::OkStatus();
+  if (header.intact) return FromWalk(id, header);
+  lost_.push_back(id);
+  // Its batches must stay below the lap that it will get.
+  absl::StatusOr<Batch> first = ReadBatch(context_->device(id.device), id.local, 1);
+  if (first.ok()) lap_max_ = std::max(lap_max_, first->info.lap);
+  return absl::OkStatus();
+}
+
+// Segments that nothing explains: a lap above all others, so that none of their old batches counts.
+absl::Status Recovery::RestartLost() {
+  for (const SegmentId id : lost_) {
+    const LogDevice& device = context_->device(id.device);
+    const SegmentHeader header{.device_uuid = device.uuid,
+                               .segment = id.local,
+                               .lap = lap_max_ + 1,
+                               .incarnation = context_->incarnation,
+                               .marks = RecoveredMarks()};
+    if (absl::Status s = WriteSegmentHeader(device, header); !s.ok()) return s;
+    context_->table.Restore(id, {.state = SegmentState::kFree, .lap = header.lap});
+  }
+  return absl::OkStatus();
+}
+
+SetMarks Recovery::RecoveredMarks() const {
+  return {.sequence_max = context_->table.sequence_max(),
+          .version_max = context_->version_max.load(),
+          .namespace_id_max = context_->namespaces.id_max(),
+          .anchor = anchor_};
+}
+
+void Recovery::SealWalked() {
+  for (Walked& walked : walked_) {
+    walked.info.marks = RecoveredMarks();
+    // Without its footer the segment is walked again next time: not a reason to fail.
+    if (!WriteSeal(context_, walked.id, walked.builder.Encode(walked.info)).ok()) {
+      context_->counters.seal_failures++;
+    }
+  }
+}
+
+// Footers that the checkpoint did not have, and namespaces that only the disks remember.
+absl::Status Recovery::RestoreCheckpoint() {
+  if (context_->checkpoint == nullptr) return absl::OkStatus();
+  for (const auto& [id, footer] : restore_checkpoint_) {
+    FooterBuilder builder;
+    std::map<uint32_t, const NamespaceRef*> refs;
+    for (const NamespaceRef& ref : footer.namespaces) refs[ref.id] = &ref;
+    for (const LogRecord& record : footer.records) {
+      builder.Add(*refs[record.meta.ns], record.meta, record.first_page);
+    }
+    absl::Status status =
+        context_->checkpoint->PutSegment(id.device, id.local, builder.Encode(footer.info));
+    if (!status.ok()) return status;
+  }
+  for (const NamespaceRecord& record : context_->namespaces.All()) {
+    if (absl::Status s = context_->checkpoint->PutNamespace(record); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+// Seconds went on while nobody ran: the wall clock says how many, if it is believable.
+void Recovery::SetClock() {
+  const uint64_t wall = context_->clock->WallSeconds();
+  clock_lost_ = anchor_.cache_s != 0 &&
+                (wall < anchor_.wall_s || wall - anchor_.wall_s > kWallGapMax);
+  const uint64_t passed = clock_lost_ || anchor_.cache_s == 0 ? 0 : wall - anchor_.wall_s;
+  cache_seconds_ = static_cast<uint32_t>(
+      std::min<uint64_t>(anchor_.cache_s + passed, std::numeric_limits<uint32_t>::max()));
+  context_->recovered_anchor = {.cache_s = cache_seconds_, .wall_s = wall};
+}
+
+void Recovery::HandOver() {
+  for (std::vector<RecoveredRecord>& records : found_) {
+    if (clock_lost_) {
+      std::erase_if(records, [this](const RecoveredRecord& record) {
+        if (record.meta.expiry_s == 0) return false;
+        ttl_dropped_.push_back(record.meta);
+        context_->counters.ttl_dropped++;
+        return true;
+      });
+    }
+    if (!records.empty()) sink_(records);
+    records = {};
+  }
+}
+
+absl::Status Recovery::Run() {
+  absl::Status status;
+  // What was read before the last crash may never have been durable.
+  for (const auto& device : context_->set.devices) {
+    if (status = device->disk->SyncSync(); !status.ok()) return status;
+  }
+  if (status = ReadHeaders(); !status.ok()) return status;
+  if (status = LoadCheckpoint(); !status.ok()) return status;
+  for (const auto& device : context_->set.devices) {
+    for (uint32_t i = 0; i < device->segments; ++i) {
+      status = RecoverSegment({.device = device->ordinal, .local = i});
+      if (!status.ok()) return status;
+      images_.erase(SegmentId{device->ordinal, i}.global());
+    }
+  }
+  context_->batch_seq = batch_seq_max_;
+  SealWalked();
+  if (status = RestartLost(); !status.ok()) return status;
+  for (const auto& device : context_->set.devices) {
+    if (status = device->disk->SyncSync(); !status.ok()) return status;
+  }
+  if (status = RestoreCheckpoint(); !status.ok()) return status;
+  context_->table.FinishRestore();
+  SetClock();
+  HandOver();
+  return absl::OkStatus();
+}
+
+}  // namespace kvgate::storage
