@@ -202,7 +202,7 @@ absl::StatusOr<Durability> SetDurabilityFromWire(uint32_t durability, const Open
     return absl::FailedPreconditionError(
         absl::StrCat("durability: ", durability, " (",
                      asked == Durability::kLogged ? "DURABILITY_LOGGED" : "DURABILITY_DEVICE",
-                     ") is above what is in effect, DURABILITY_BUFFERED (2): no disk tier"));
+                     ") is above what is in effect, DURABILITY_VOLATILE (1): no disk tier"));
   }
   return asked;
 }

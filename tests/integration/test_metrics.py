@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prometheus text, and the counters that promises are checked by."""
+
+import re
+import urllib.request
+
+import harness
+import pytest
+from harness import pb, value_of
+
+
+def scrape(daemon):
+    url = f"http://{daemon.ready['metrics']}/metrics"
+    with urllib.request.urlopen(url, timeout=harness.HANG_S) as answer:
+        return answer.read().decode()
+
+
+def samples(daemon, name):
+    """Samples of one family: {frozenset of label pairs: value}."""
+    found = {}
+    for line in scrape(daemon).splitlines():
+        match = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
+        if match:
+            labels = re.findall(r'(\w+)="([^"]*)"', match[1] or "")
+            found[frozenset(labels)] = float(match[2])
+    return found
+
+
+def calls(daemon, rpc, code):
+    labels = frozenset({("door", "grpc"), ("rpc", rpc), ("code", code)})
+    return samples(daemon, "kvgate_requests_total").get(labels, 0)
+
+
+def test_the_port_is_printed_and_written(daemon):
+    host, port = daemon.ready["metrics"].split(":")
+    assert host == "127.0.0.1"
+    assert (daemon.run_dir / "metrics.port").read_text().strip() == port
+
+
+def test_calls_are_counted_by_door_rpc_and_code(daemon, client):
+    ok, bad = calls(daemon, "Get", "OK"), calls(daemon, "Get", "INVALID_ARGUMENT")
+    client.get([b"k"])
+    with pytest.raises(Exception, match="empty"):
+        client.get([])
+    assert calls(daemon, "Get", "OK") == ok + 1
+    assert calls(daemon, "Get", "INVALID_ARGUMENT") == bad + 1
+
+
+def test_latencies_and_bytes_are_there(daemon, client):
+    client.set({b"seen": value_of(b"seen", 100_000)})
+    client.get([b"seen"])
+    labels = frozenset({("door", "grpc"), ("rpc", "Get")})
+    assert samples(daemon, "kvgate_request_seconds_count")[labels] >= 1
+    out = frozenset({("door", "grpc"), ("direction", "out")})
+    assert samples(daemon, "kvgate_request_bytes_total")[out] >= 100_000
+
+
+def test_hits_are_counted_by_tier(daemon, client):
+    client.set({b"hit": b"x"})
+    memory = frozenset({("tier", "memory")})
+    before = samples(daemon, "kvgate_hits_total")[memory]
+    client.get([b"hit", b"no-hit"])
+    assert samples(daemon, "kvgate_hits_total")[memory] == before + 1
+
+
+def test_a_get_makes_no_large_allocation_and_no_rocksdb_read(start):
+    daemon = start()
+    client = daemon.client()
+    client.open()
+    keys = [f"get-{i}".encode() for i in range(8)]
+    client.set({key: value_of(key, 2 << 20) for key in keys}, durability=pb().DURABILITY_LOGGED)
+    client.get(keys)
+    daemon.kill()
+    daemon.start()
+    client = daemon.client()
+    client.open()
+    for tier in (pb().TIER_DISK, pb().TIER_MEMORY):
+        answer = client.get(keys)
+        assert list(answer.values) == [value_of(key, 2 << 20) for key in keys]
+        assert {result.tier for result in answer.results} == {tier}
+    stats = daemon.stats()
+    assert stats["get_large_allocations_total"] == 0
+    assert stats["get_rocksdb_reads_total"] == 0
+
+
+def test_metrics_can_be_off(start):
+    daemon = start(*harness.SMALL, "--metrics=off")
+    assert daemon.ready["metrics"] == "off"
+    assert not (daemon.run_dir / "metrics.port").exists()
