@@ -30,11 +30,12 @@ venv_folder() {
 
 # Sets UV.
 ensure_uv() {
-  local folder
+  local folder python
   folder=$(venv_folder uv)
   UV=$folder/bin/uv
-  [[ -x $UV ]] && return
-  "$(find_python)" -m venv "$folder"
+  [[ ! -x $UV ]] || return 0
+  python=$(find_python)
+  "$python" -m venv "$folder"
   "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$REQUIREMENTS/uv.lock"
 }
 

@@ -22,14 +22,14 @@ run_tests() {
 
   ensure_packages "${TEST_PACKAGES[@]}"
   mkdir -p "$RESULTS"
-  local group started answer counts report=()
+  local group started counts report=()
   for group in "${groups[@]}"; do
     say "test group: $group"
     rm -f "$RESULTS/$group".*
     started=$SECONDS
-    # A group that could not even be counted is one failure.
-    answer=$(run_group "$group" 3>&1 >&2) || true
-    read -r -a counts <<<"${answer:-0 1 0}"
+    echo 0 1 0 >"$RESULTS/$group.counts" # A group that cannot even be counted is one failure.
+    (run_group "$group") || true
+    read -r -a counts <"$RESULTS/$group.counts"
     report+=("$(printf '%-12s %5d passed %5d failed %5d skipped' "$group" "${counts[@]}")")
     [[ ${#timings[@]} == 0 ]] || report[-1]+=" $(printf '%6d s' $((SECONDS - started)))"
     passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
@@ -40,7 +40,7 @@ run_tests() {
   [[ $failed == 0 ]]
 }
 
-# run_group GROUP: prints PASSED FAILED SKIPPED to descriptor 3, everything else elsewhere.
+# run_group GROUP: leaves PASSED FAILED SKIPPED in out/test/GROUP.counts.
 run_group() {
   case $1 in
     lint) pytest_group lint base ;;
@@ -60,7 +60,7 @@ bazel_group() {
   local status=0
   run_bazel test --keep_going --test_tag_filters="$2" \
     --build_event_json_file="$RESULTS/$1.events.json" //... || status=$?
-  count_cases "$status" --bazel "$RESULTS/$1.events.json" >&3
+  count_cases "$1" "$status" --bazel "$RESULTS/$1.events.json"
 }
 
 # pytest_group FOLDER VENV: pytest on tests/FOLDER, with the built programs in the environment.
@@ -68,7 +68,7 @@ pytest_group() {
   local status=0
   if [[ ! -d tests/$1 ]]; then
     say "tests/$1: absent"
-    echo 0 0 0 >&3
+    echo 0 0 0 >"$RESULTS/$1.counts"
     return
   fi
   ensure_venv "$2"
@@ -79,11 +79,13 @@ pytest_group() {
   if [[ $status == 0 ]]; then
     "$VENV/bin/python" -m pytest "tests/$1" --junitxml="$RESULTS/$1.xml" || status=$?
   fi
-  count_cases "$status" --junit "$RESULTS/$1.xml" >&3
+  count_cases "$1" "$status" --junit "$RESULTS/$1.xml"
 }
 
-# count_cases STATUS ARGUMENT…: STATUS is what the runner exited with; `timings` is run_tests's.
+# count_cases GROUP STATUS ARGUMENT…: STATUS is what the runner exited with.
 count_cases() {
-  python3 scripts/count_cases.py --runner-status "$1" --allowed-skips tests/allowed_skips \
-    "${timings[@]}" "${@:2}"
+  local counts
+  counts=$(python3 scripts/count_cases.py --runner-status "$2" --allowed-skips tests/allowed_skips \
+    "${timings[@]}" "${@:3}") || return # timings: of run_tests
+  echo "$counts" >"$RESULTS/$1.counts"
 }
