@@ -223,9 +223,9 @@ TEST_P(DiskConformance, DestructionEndsEveryRequest) {
   Open(options);
   constexpr int kRequests = 200;
   std::atomic<int> good{0}, cancelled{0}, other{0};
-  AlignedBuffer buffer(256 << 10);
+  const AlignedBuffer buffer = RandomPages(256 << 10, 1);
   for (int i = 0; i < kRequests; ++i) {
-    disk_->Read(0, buffer.span(), IoClass::kRead, absl::InfiniteFuture(), [&](absl::Status status) {
+    disk_->Write(0, buffer.span(), IoClass::kReinsert, [&](absl::Status status) {
       ++(status.ok() ? good : absl::IsCancelled(status) ? cancelled : other);
     });
   }
