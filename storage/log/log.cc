@@ -181,8 +181,9 @@ absl::StatusOr<std::string> LogImpl::ReadKey(Place place, const wire::Hash128& h
   absl::StatusOr<uint64_t> lap = context_->table.BeginRead(place.segment);
   if (!lap.ok()) return lap.status();
   absl::StatusOr<uint32_t> page = BatchOf(id, *lap, place.first_page);
-  absl::StatusOr<Batch> batch = page.status();
-  if (page.ok()) batch = ReadBatch(context_->device(id.device), id.local, *page);
+  absl::StatusOr<Batch> batch =
+      page.ok() ? ReadBatch(context_->device(id.device), id.local, *page)
+                : absl::StatusOr<Batch>(page.status());
   if (!context_->table.EndRead(place.segment, *lap)) {
     return absl::AbortedError(absl::StrCat("segment ", place.segment, " was reclaimed"));
   }
