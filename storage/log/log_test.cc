@@ -8,6 +8,7 @@
 #include "absl/synchronization/notification.h"
 #include "storage/log/format.h"
 #include "storage/log/log_harness.h"
+#include "storage/log/log_test_macros.h"
 
 namespace kvgate::storage {
 namespace {
@@ -15,28 +16,6 @@ namespace {
 constexpr uint32_t kKiB = 1024;
 constexpr auto kKill = MemoryMedium::kKill;
 constexpr auto kPowerCut = MemoryMedium::kPowerCut;
-
-#define ASSERT_OK(expression)                        \
-  do {                                               \
-    const absl::Status status_ = (expression);       \
-    ASSERT_TRUE(status_.ok()) << status_.ToString(); \
-  } while (false)
-#define EXPECT_OK(expression)                        \
-  do {                                               \
-    const absl::Status status_ = (expression);       \
-    EXPECT_TRUE(status_.ok()) << status_.ToString(); \
-  } while (false)
-
-void ExpectHeld(LogHarness& harness, const std::string& key, uint64_t version) {
-  const absl::StatusOr<uint64_t> held = harness.Get(key);
-  ASSERT_TRUE(held.ok()) << key << ": " << held.status().ToString();
-  EXPECT_EQ(*held, version) << key;
-}
-
-void ExpectMiss(LogHarness& harness, const std::string& key) {
-  EXPECT_TRUE(absl::IsNotFound(harness.Get(key).status()))
-      << key << ": " << harness.Get(key).status().ToString();
-}
 
 // ---- Append, read, recover ------------------------------------------------------------------
 
