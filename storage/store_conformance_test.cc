@@ -2,6 +2,7 @@
 //
 // What Store promises, on every kind of store that there is.
 #include "proto/wire/checksum.h"
+#include "storage/io/memory_disk.h"
 #include "storage/store_test_util.h"
 
 namespace kvgate::storage {
@@ -14,6 +15,23 @@ struct Kind {
 
 absl::StatusOr<std::unique_ptr<Store>> OpenMemoryOnly(StoreOptions options, Clock* clock) {
   return Store::OpenOn(options, clock, {});
+}
+
+absl::StatusOr<std::unique_ptr<Store>> OpenOnMemoryDisks(StoreOptions options, Clock* clock) {
+  options.log.checkpoint = false;
+  std::vector<std::unique_ptr<Disk>> disks;
+  for (const char* name : {"a", "b"}) {
+    disks.push_back(OpenMemoryDisk(MemoryMedium::Create(64 << 20), name));
+  }
+  return Store::OpenOn(options, clock, std::move(disks));
+}
+
+absl::StatusOr<std::unique_ptr<Store>> OpenOnFiles(StoreOptions options, Clock* clock) {
+  static int opened = 0;
+  const std::string base = ::testing::TempDir() + "/store" + std::to_string(opened++);
+  options.log.directories = {base + "/a", base + "/b"};
+  options.log.bytes_max = 128 << 20;
+  return Store::Open(options, clock);
 }
 
 class StoreConformance : public ::testing::TestWithParam<Kind> {
@@ -434,7 +452,9 @@ TEST_P(StoreConformance, AfterCloseCallsAreRefusedAndReferencesStillHoldTheirByt
 }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, StoreConformance,
-                         ::testing::Values(Kind{"MemoryOnly", OpenMemoryOnly}),
+                         ::testing::Values(Kind{"MemoryOnly", OpenMemoryOnly},
+                                           Kind{"LogOnMemoryDisks", OpenOnMemoryDisks},
+                                           Kind{"LogOnFiles", OpenOnFiles}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -113,9 +113,9 @@ class StoreImpl final : public Store, private LogOwner {
   StoreImpl(const StoreOptions& options, Clock* clock);
   ~StoreImpl() override;
 
-  // Brings it up; once. `disks` empty: memory only. `lock_files` are held until Close.
-  absl::Status Start(std::vector<std::unique_ptr<Disk>> disks, const std::string& checkpoint_dir,
-                     std::vector<LockFile> lock_files);
+  // Brings it up; once. Without an opener: memory only. `lock_files` are held until the end.
+  using LogOpener = std::function<absl::StatusOr<std::unique_ptr<Log>>(LogOwner* owner)>;
+  absl::Status Start(const LogOpener& open_log, std::vector<LockFile> lock_files);
 
   absl::Status Close(absl::Duration limit) override;
   absl::StatusOr<NamespaceInfo> OpenNamespace(std::string_view tenant, std::string_view alias,
@@ -149,7 +149,7 @@ class StoreImpl final : public Store, private LogOwner {
               std::span<const Place> places) override;
 
   // --- store_open.cc
-  absl::Status OpenLog(std::vector<std::unique_ptr<Disk>> disks, const std::string& checkpoint_dir);
+  absl::Status OpenLog(const LogOpener& open_log);
   absl::Status Recover();
   absl::StatusOr<std::shared_ptr<const Namespace>> FindNamespace(NamespaceId id) const;
   absl::Status EnterCall();
@@ -260,7 +260,7 @@ class StoreImpl final : public Store, private LogOwner {
   uint64_t disk_value_bytes_max_ = 0;
   std::shared_ptr<Pool> pool_;
   std::unique_ptr<Index> index_;
-  std::unique_ptr<NamespaceTable> namespaces_;
+  std::unique_ptr<NamespaceDirectory> namespaces_;
   mutable StoreCounters counters_;
 
   mutable absl::Mutex mu_;

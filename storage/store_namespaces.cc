@@ -5,7 +5,7 @@
 
 namespace kvgate::storage {
 
-absl::Status NamespaceTable::Load() {
+absl::Status NamespaceDirectory::Load() {
   if (log_ == nullptr) return absl::OkStatus();
   absl::MutexLock lock(&mu_);
   for (const NamespaceRecord& record : log_->Namespaces()) {
@@ -27,9 +27,9 @@ absl::Status NamespaceTable::Load() {
   return absl::OkStatus();
 }
 
-absl::Status NamespaceTable::CheckAlias(std::string_view tenant, std::string_view alias,
-                                        const wire::Identity& identity,
-                                        const wire::IdentityDigest& digest) const {
+absl::Status NamespaceDirectory::CheckAlias(std::string_view tenant, std::string_view alias,
+                                            const wire::Identity& identity,
+                                            const wire::IdentityDigest& digest) const {
   if (alias.empty()) return absl::OkStatus();
   const auto it = by_alias_.find(TenantAlias(tenant, alias));
   if (it == by_alias_.end()) return absl::OkStatus();
@@ -47,7 +47,7 @@ absl::Status NamespaceTable::CheckAlias(std::string_view tenant, std::string_vie
       " there and ", new_value, " here; use another alias for another model"));
 }
 
-absl::Status NamespaceTable::Persist(const NamespaceInfo& info, const std::string& canonical) {
+absl::Status NamespaceDirectory::Persist(const NamespaceInfo& info, const std::string& canonical) {
   if (log_ == nullptr) return absl::OkStatus();
   NamespaceRecord record;
   record.id = info.id;
@@ -58,7 +58,7 @@ absl::Status NamespaceTable::Persist(const NamespaceInfo& info, const std::strin
   return log_->PutNamespace(record);
 }
 
-void NamespaceTable::Publish(NamespaceInfo info) {
+void NamespaceDirectory::Publish(NamespaceInfo info) {
   by_digest_[{info.tenant, info.identity_digest}] = info.id;
   if (!info.alias.empty()) by_alias_[{info.tenant, info.alias}] = info.id;
   auto ns = std::make_shared<Namespace>();
@@ -68,8 +68,9 @@ void NamespaceTable::Publish(NamespaceInfo info) {
   by_id_[id] = std::move(ns);
 }
 
-absl::StatusOr<NamespaceInfo> NamespaceTable::Open(std::string_view tenant, std::string_view alias,
-                                                   const wire::Identity& identity) {
+absl::StatusOr<NamespaceInfo> NamespaceDirectory::Open(std::string_view tenant,
+                                                       std::string_view alias,
+                                                       const wire::Identity& identity) {
   if (tenant.size() > kTenantBytesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("tenant: ", tenant.size(), " bytes, limit ", kTenantBytesMax));
@@ -116,13 +117,13 @@ absl::StatusOr<NamespaceInfo> NamespaceTable::Open(std::string_view tenant, std:
   return info;
 }
 
-std::shared_ptr<const Namespace> NamespaceTable::Find(NamespaceId id) const {
+std::shared_ptr<const Namespace> NamespaceDirectory::Find(NamespaceId id) const {
   absl::ReaderMutexLock lock(&mu_);
   const auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : it->second;
 }
 
-std::vector<NamespaceInfo> NamespaceTable::All() const {
+std::vector<NamespaceInfo> NamespaceDirectory::All() const {
   absl::ReaderMutexLock lock(&mu_);
   std::vector<NamespaceInfo> all;
   all.reserve(by_id_.size());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// NamespaceTable: (tenant, identity) <-> NamespaceId, and which alias belongs to which.
+// NamespaceDirectory: (tenant, identity) <-> NamespaceId, and which alias belongs to which.
 //
 // Promises: an id never changes its meaning and is never given twice; a namespace is durable in the
 // log's checkpoint before it is answered, when there is a log. The first alias of a namespace is
@@ -43,10 +43,11 @@ struct Namespace {
 inline constexpr size_t kTenantBytesMax = 64;
 inline constexpr size_t kAliasBytesMax = 128;
 
-class NamespaceTable {
+class NamespaceDirectory {
  public:
   // `log` may be null and outlives the table.
-  NamespaceTable(uint32_t namespaces_max, Log* log) : namespaces_max_(namespaces_max), log_(log) {}
+  NamespaceDirectory(uint32_t namespaces_max, Log* log)
+      : namespaces_max_(namespaces_max), log_(log) {}
 
   // Takes over what the log knows. Once, before anything else.
   absl::Status Load();

@@ -31,19 +31,6 @@ PinLimits PinLimitsOf(const StoreOptions& options) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Store>> Store::OpenOn(const StoreOptions& options, Clock* clock,
-                                                     std::vector<std::unique_ptr<Disk>> disks) {
-  if (absl::Status status = options.Validate(); !status.ok()) return status;
-  std::string checkpoint_dir;
-  if (options.log.checkpoint && !options.log.directories.empty()) {
-    checkpoint_dir = options.log.directories.front() + "/checkpoint";
-  }
-  auto store = std::make_unique<StoreImpl>(options, clock);
-  absl::Status status = store->Start(std::move(disks), checkpoint_dir, {});
-  if (!status.ok()) return status;
-  return std::unique_ptr<Store>(std::move(store));
-}
-
 StoreImpl::StoreImpl(const StoreOptions& options, Clock* clock)
     : options_(options),
       clock_(clock),
@@ -64,15 +51,24 @@ StoreImpl::~StoreImpl() {
   workers_.Stop();
 }
 
-absl::Status StoreImpl::Start(std::vector<std::unique_ptr<Disk>> disks,
-                              const std::string& checkpoint_dir, std::vector<LockFile> lock_files) {
+absl::Status StoreImpl::OpenLog(const LogOpener& open_log) {
+  auto log = open_log(this);
+  if (!log.ok()) return log.status();
+  log_ = std::move(*log);
+  const LogFacts facts = log_->facts();
+  secret_ = facts.hash_secret;
+  disk_value_bytes_max_ = facts.value_bytes_max;
+  // What waits for the disk cannot leave memory, so it may not fill it.
+  append_bytes_max_ = std::min(options_.log.write_queue_bytes_max, options_.memory.bytes_max / 2);
+  return absl::OkStatus();
+}
+
+absl::Status StoreImpl::Start(const LogOpener& open_log, std::vector<LockFile> lock_files) {
   lock_files_ = std::move(lock_files);
   index_ = NewShardedIndex(options_.index_blocks_max);
   FillRandom(secret_.data(), secret_.size());
-  if (!disks.empty()) {
-    if (absl::Status status = OpenLog(std::move(disks), checkpoint_dir); !status.ok()) {
-      return status;
-    }
+  if (open_log) {
+    if (absl::Status status = OpenLog(open_log); !status.ok()) return status;
   }
   PoolOptions pool_options;
   pool_options.bytes_max = options_.memory.bytes_max;
@@ -86,7 +82,7 @@ absl::Status StoreImpl::Start(std::vector<std::unique_ptr<Disk>> disks,
   if (log_ != nullptr) {
     if (absl::Status status = Recover(); !status.ok()) return status;
   }
-  namespaces_ = std::make_unique<NamespaceTable>(options_.namespaces_max, log_.get());
+  namespaces_ = std::make_unique<NamespaceDirectory>(options_.namespaces_max, log_.get());
   return namespaces_->Load();
 }
 
