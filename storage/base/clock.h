@@ -20,9 +20,9 @@ class Clock {
   virtual uint32_t WallSeconds() const = 0;   // for anchors and people only
 };
 
-// CLOCK_BOOTTIME shifted so that Now() looks like wall time when the process first made a RealClock;
-// the shift is the same for all RealClocks of a process. The cache clock starts at 1; SetCacheBase
-// is called once by the log after recovery and carries on from where the last run was.
+// CLOCK_BOOTTIME shifted so that Now() looks like wall time when the process first made a
+// RealClock; the shift is the same for all RealClocks of a process. The cache clock starts at 1;
+// SetCacheBase is called once by the log after recovery and carries on from where the last run was.
 class RealClock final : public Clock {
  public:
   RealClock();
@@ -39,7 +39,9 @@ class RealClock final : public Clock {
 class ManualClock final : public Clock {
  public:
   absl::Time Now() const override { return absl::FromUnixNanos(now_ns_.load()); }
-  uint32_t CacheSeconds() const override { return static_cast<uint32_t>(now_ns_.load() / 1000000000); }
+  uint32_t CacheSeconds() const override {
+    return static_cast<uint32_t>(now_ns_.load() / 1000000000);
+  }
   uint32_t WallSeconds() const override { return CacheSeconds(); }
   void Advance(absl::Duration d) { now_ns_ += absl::ToInt64Nanoseconds(d); }
 

@@ -124,9 +124,9 @@ struct DiskOptions {
 
 // Opens (creating and growing to `bytes`, sparse, if needed) the file `path`, or a block device,
 // for the exclusive use of this process: FAILED_PRECONDITION names the file when another one has
-// it. Waits up to 0.8 s for that, since a killed process holds its files until its last write ended.
-// Errors: RESOURCE_EXHAUSTED (no space), PERMISSION_DENIED, FAILED_PRECONDITION, NOT_FOUND (no such
-// directory), INVALID_ARGUMENT.
+// it. Waits up to 0.8 s for that, since a killed process holds its files until its last write
+// ended. Errors: RESOURCE_EXHAUSTED (no space), PERMISSION_DENIED, FAILED_PRECONDITION, NOT_FOUND
+// (no such directory), INVALID_ARGUMENT.
 absl::StatusOr<std::unique_ptr<Disk>> OpenDisk(const std::string& path, uint64_t bytes,
                                                const DiskOptions& options);
 
