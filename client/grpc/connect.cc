@@ -4,7 +4,7 @@
 #include <exception>
 #include <memory>
 
-#include "client/grpc/channel.h"
+#include "client/grpc/connection.h"
 #include "client/grpc/grpc_transport.h"
 #include "client/transport.h"
 
@@ -14,9 +14,9 @@ extern "C" __attribute__((visibility("default"))) kvgate::client::Transport* kvg
   namespace kc = kvgate::client;
   if (abi != kc::kTransportAbi) return nullptr;
   try {
-    auto channel = kc::Channel::Connect(options->grpc_target, deadline, outcome);
-    if (!channel) return nullptr;
-    return kc::MakeGrpcTransport(std::move(channel), *options).release();
+    auto connection = kc::GrpcConnection::Connect(options->grpc_target, deadline, outcome);
+    if (!connection) return nullptr;
+    return kc::MakeGrpcTransport(std::move(connection), *options).release();
   } catch (const std::exception& exception) {
     *outcome = kc::Outcome{kvgate::wire::Code::kInternal, false, exception.what()};
     return nullptr;

@@ -35,13 +35,13 @@ Outcome Malformed(const char* what) {
 
 class GrpcTransport final : public Transport {
  public:
-  GrpcTransport(std::unique_ptr<Channel> channel, const Options& options)
+  GrpcTransport(std::unique_ptr<GrpcConnection> connection, const Options& options)
       : client_name_(options.client_name),
         producer_(options.producer),
-        channel_(std::move(channel)) {}
+        connection_(std::move(connection)) {}
 
   const char* name() const override { return "grpc"; }
-  bool broken() const override { return channel_->broken(); }
+  bool broken() const override { return connection_->broken(); }
   uint64_t incarnation() const override { return incarnation_.load(std::memory_order_relaxed); }
 
   Outcome Open(const OpenRequest& request, Deadline deadline, OpenReply* reply) override;
@@ -69,7 +69,7 @@ class GrpcTransport final : public Transport {
   Outcome Call(const char* method, const Request& request, Deadline deadline, Response* response) {
     grpc::ByteBuffer sent = Serialized(request);
     grpc::ByteBuffer received;
-    Outcome outcome = channel_->Call(method, &sent, deadline, &received);
+    Outcome outcome = connection_->Call(method, &sent, deadline, &received);
     if (!outcome.ok()) return outcome;
     if (!grpc::SerializationTraits<Response>::Deserialize(&received, response).ok()) {
       return Malformed(method);
@@ -82,7 +82,7 @@ class GrpcTransport final : public Transport {
   const uint64_t producer_;
 
   // Self-synchronised.
-  const std::unique_ptr<Channel> channel_;
+  const std::unique_ptr<GrpcConnection> connection_;
   SharedBlocks blocks_;
   std::atomic<uint64_t> incarnation_{0};
 };
@@ -118,7 +118,7 @@ Outcome GrpcTransport::Get(const GetRequest& request, Deadline deadline,
                            std::span<const uint8_t> verify, std::span<GetResult> results) {
   grpc::ByteBuffer sent = Serialized(ToGet(request));
   grpc::ByteBuffer received;
-  Outcome outcome = channel_->Call(KVGATE_METHOD("Get"), &sent, deadline, &received);
+  Outcome outcome = connection_->Call(KVGATE_METHOD("Get"), &sent, deadline, &received);
   if (!outcome.ok()) return outcome;
   return ReadGetMessage(received, deadline, request.targets, verify, results);
 }
@@ -136,7 +136,7 @@ Outcome GrpcTransport::Set(const SetRequest& request, Deadline deadline,
   }
   grpc::ByteBuffer sent = BuildSetMessage(head.SerializeAsString(), request.entries, blocks_);
   grpc::ByteBuffer received;
-  Outcome outcome = channel_->Call(KVGATE_METHOD("Set"), &sent, deadline, &received);
+  Outcome outcome = connection_->Call(KVGATE_METHOD("Set"), &sent, deadline, &received);
   if (!outcome.ok()) return outcome;
   v1::SetResponse response;
   if (!grpc::SerializationTraits<v1::SetResponse>::Deserialize(&received, &response).ok() ||
@@ -205,16 +205,16 @@ Outcome GrpcTransport::Ping(Deadline deadline) {
   grpc::Slice nothing;
   grpc::ByteBuffer sent(&nothing, 1);
   grpc::ByteBuffer received;
-  Outcome outcome = channel_->Call("/grpc.health.v1.Health/Check", &sent, deadline, &received);
+  Outcome outcome = connection_->Call("/grpc.health.v1.Health/Check", &sent, deadline, &received);
   if (outcome.code == wire::Code::kUnimplemented) return Outcome{wire::Code::kOk, true, ""};
   return outcome;
 }
 
 }  // namespace
 
-std::unique_ptr<Transport> MakeGrpcTransport(std::unique_ptr<Channel> channel,
+std::unique_ptr<Transport> MakeGrpcTransport(std::unique_ptr<GrpcConnection> connection,
                                              const Options& options) {
-  return std::make_unique<GrpcTransport>(std::move(channel), options);
+  return std::make_unique<GrpcTransport>(std::move(connection), options);
 }
 
 }  // namespace kvgate::client

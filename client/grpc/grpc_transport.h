@@ -10,12 +10,12 @@
 
 #include <memory>
 
-#include "client/grpc/channel.h"
+#include "client/grpc/connection.h"
 #include "client/transport.h"
 
 namespace kvgate::client {
 
-std::unique_ptr<Transport> MakeGrpcTransport(std::unique_ptr<Channel> channel,
+std::unique_ptr<Transport> MakeGrpcTransport(std::unique_ptr<GrpcConnection> connection,
                                              const Options& options);
 
 }  // namespace kvgate::client

@@ -124,8 +124,8 @@ class GrpcTransportTest : public ::testing::Test {
   }
 
   std::unique_ptr<Transport> Connect(double ms) {
-    auto channel = Channel::Connect(options_.grpc_target, DeadlineIn(ms), &outcome_);
-    return channel ? MakeGrpcTransport(std::move(channel), options_) : nullptr;
+    auto connection = GrpcConnection::Connect(options_.grpc_target, DeadlineIn(ms), &outcome_);
+    return connection ? MakeGrpcTransport(std::move(connection), options_) : nullptr;
   }
 
   SetResult Set(std::string_view key, std::span<const std::byte> value, double ms = 10'000) {

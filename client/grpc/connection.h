@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Channel: one gRPC connection, and unary calls on it that end at their deadline whatever gRPC
-// does. A call object may live longer than the wait for it; it owns all that it touches, so it
+// GrpcConnection: one gRPC connection, and unary calls on it that end at their deadline whatever
+// gRPC does. A call object may live longer than the wait for it; it owns all that it touches, so it
 // never writes into memory of a caller. Threads: thread-safe; callers block. Its own threads are
 // gRPC's.
 #pragma once
@@ -18,15 +18,15 @@ class ByteBuffer;
 
 namespace kvgate::client {
 
-class Channel {
+class GrpcConnection {
  public:
-  virtual ~Channel() = default;
+  virtual ~GrpcConnection() = default;
 
   // Null with *outcome set when there is no server, or none by the deadline.
-  static std::unique_ptr<Channel> Connect(const std::string& target, Deadline deadline,
-                                          Outcome* outcome);
+  static std::unique_ptr<GrpcConnection> Connect(const std::string& target, Deadline deadline,
+                                                 Outcome* outcome);
 
-  // One unary call of raw messages. `request` is consumed.
+  // One unary call of raw messages. `request` may be consumed.
   virtual Outcome Call(const char* method, ::grpc::ByteBuffer* request, Deadline deadline,
                        ::grpc::ByteBuffer* response) = 0;
   // The connection is gone.

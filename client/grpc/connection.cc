@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/grpc/channel.h"
+#include "client/grpc/connection.h"
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/security/credentials.h>
 #include <grpcpp/support/channel_arguments.h>
+#include <pthread.h>
+#include <signal.h>
 #include <time.h>
 
 #include <chrono>
 #include <condition_variable>
-#include <functional>
 #include <mutex>
+#include <thread>
 #include <utility>
 
 #include "proto/wire/key.h"
@@ -34,17 +36,18 @@ gpr_timespec GrpcTime(Deadline deadline) {
 // All that a call touches while it lives.
 struct CallState {
   grpc::ClientContext context;
-  grpc::ByteBuffer request;
   grpc::ByteBuffer response;
+  grpc::Status received;  // written by gRPC before the end is told
+  std::unique_ptr<grpc::ClientAsyncResponseReader<grpc::ByteBuffer>> reader;
 
   std::mutex mutex;
   std::condition_variable ended;
   bool done = false;    // guarded by mutex
   grpc::Status status;  // guarded by mutex
 
-  void Finish(grpc::Status result) {
+  void Finish() {
     std::lock_guard<std::mutex> lock(mutex);
-    status = std::move(result);
+    status = std::move(received);
     done = true;
     ended.notify_all();
   }
@@ -56,9 +59,47 @@ struct CallState {
   }
 };
 
-class GrpcChannel final : public Channel {
+// The one completion queue of the process and the one thread that takes from it. Never destroyed:
+// the library is never unloaded, and calls that were given up still end there. (gRPC's callback
+// calls would need no thread of ours, but 1.51 aborts when the last channel that made some goes.)
+class Poller {
  public:
-  explicit GrpcChannel(std::shared_ptr<grpc::Channel> channel)
+  static Poller& Get() {
+    static Poller* const poller = std::make_unique<Poller>().release();
+    return *poller;
+  }
+
+  Poller() : thread_([this] { Run(); }) {}
+
+  grpc::CompletionQueue* queue() { return &queue_; }
+
+  // The tag of a call holds it until its end is taken from the queue.
+  static void* Tag(const std::shared_ptr<CallState>& call) {
+    return std::make_unique<std::shared_ptr<CallState>>(call).release();
+  }
+
+ private:
+  void Run() {
+    pthread_setname_np(pthread_self(), "kvgate_grpc");
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue_.Next(&tag, &ok)) {
+      std::unique_ptr<std::shared_ptr<CallState>> call(
+          static_cast<std::shared_ptr<CallState>*>(tag));
+      (*call)->Finish();
+    }
+  }
+
+  grpc::CompletionQueue queue_;
+  std::thread thread_;
+};
+
+class ConnectionImpl final : public GrpcConnection {
+ public:
+  explicit ConnectionImpl(std::shared_ptr<grpc::Channel> channel)
       : channel_(std::move(channel)), stub_(channel_) {}
 
   Outcome Call(const char* method, grpc::ByteBuffer* request, Deadline deadline,
@@ -75,14 +116,14 @@ class GrpcChannel final : public Channel {
   std::atomic<bool> broken_{false};
 };
 
-Outcome GrpcChannel::Call(const char* method, grpc::ByteBuffer* request, Deadline deadline,
-                          grpc::ByteBuffer* response) {
+Outcome ConnectionImpl::Call(const char* method, grpc::ByteBuffer* request, Deadline deadline,
+                             grpc::ByteBuffer* response) {
   const bool connected = !broken();
   auto call = std::make_shared<CallState>();
   call->context.set_deadline(GrpcTime(deadline));
-  call->request.Swap(request);
-  stub_.UnaryCall(&call->context, method, {}, &call->request, &call->response,
-                  [call](grpc::Status status) { call->Finish(std::move(status)); });
+  call->reader = stub_.PrepareUnaryCall(&call->context, method, *request, Poller::Get().queue());
+  call->reader->StartCall();
+  call->reader->Finish(&call->response, &call->received, Poller::Tag(call));
   if (!call->WaitUntil(deadline)) {
     call->context.TryCancel();
     return Outcome{wire::Code::kDeadlineExceeded, true, "no answer by the deadline"};
@@ -116,8 +157,8 @@ grpc::ChannelArguments Arguments() {
 
 }  // namespace
 
-std::unique_ptr<Channel> Channel::Connect(const std::string& target, Deadline deadline,
-                                          Outcome* outcome) {
+std::unique_ptr<GrpcConnection> GrpcConnection::Connect(const std::string& target,
+                                                        Deadline deadline, Outcome* outcome) {
   std::shared_ptr<grpc::Channel> channel =
       grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), Arguments());
   grpc_connectivity_state state = channel->GetState(/*try_to_connect=*/true);
@@ -134,7 +175,7 @@ std::unique_ptr<Channel> Channel::Connect(const std::string& target, Deadline de
     state = channel->GetState(/*try_to_connect=*/true);
   }
   *outcome = Outcome{};
-  return std::make_unique<GrpcChannel>(std::move(channel));
+  return std::make_unique<ConnectionImpl>(std::move(channel));
 }
 
 }  // namespace kvgate::client
