@@ -151,9 +151,8 @@ std::unique_ptr<Channel> Channel::Connect(const std::string& path, Deadline dead
     if (error == EINTR) continue;
     // EAGAIN: its backlog is full; there is nothing to poll for.
     if (error != EAGAIN || MonotonicNs() + kNsPerMs >= deadline) {
-      *outcome = Fail(
-          error == EAGAIN ? wire::Code::kDeadlineExceeded : wire::Code::kUnavailable, false,
-          "local socket " + path + ": " + std::strerror(error));
+      *outcome = Fail(error == EAGAIN ? wire::Code::kDeadlineExceeded : wire::Code::kUnavailable,
+                      false, "local socket " + path + ": " + std::strerror(error));
       return nullptr;
     }
     SleepNs(kNsPerMs);

@@ -129,17 +129,17 @@ local::HintsWire WireHints(const Hints& hints) {
 
 // kvgate.v1.GetState.
 Reason ReasonOfGetState(uint8_t state) {
-  constexpr Reason kReasons[] = {Reason::kInternal, Reason::kOk,        Reason::kNotHeld,
-                                 Reason::kNotReady, Reason::kNotSent,   Reason::kUnpinned,
+  constexpr Reason kReasons[] = {Reason::kInternal,   Reason::kOk,      Reason::kNotHeld,
+                                 Reason::kNotReady,   Reason::kNotSent, Reason::kUnpinned,
                                  Reason::kStaleToken, Reason::kCorrupt, Reason::kIoError};
   return state < std::size(kReasons) ? kReasons[state] : Reason::kInternal;
 }
 
 // kvgate.v1.SetState.
 Reason ReasonOfSetState(uint8_t state) {
-  constexpr Reason kReasons[] = {Reason::kInternal, Reason::kOk,       Reason::kAlreadyHeld,
+  constexpr Reason kReasons[] = {Reason::kInternal,    Reason::kOk,       Reason::kAlreadyHeld,
                                  Reason::kNotAdmitted, Reason::kDataLoss, Reason::kNoSpace,
-                                 Reason::kTimedOut, Reason::kTooLarge};
+                                 Reason::kTimedOut,    Reason::kTooLarge};
   return state < std::size(kReasons) ? kReasons[state] : Reason::kInternal;
 }
 

@@ -67,8 +67,8 @@ Outcome LocalGet::Check() const {
   if (count != request_.targets.size() || count != results_.size() ||
       (!verify_.empty() && verify_.size() != count)) {
     return InvalidArgument("targets: " + std::to_string(request_.targets.size()) + " for " +
-                           std::to_string(count) + " keys and " +
-                           std::to_string(results_.size()) + " results");
+                           std::to_string(count) + " keys and " + std::to_string(results_.size()) +
+                           " results");
   }
   if (count > wire::kKeysMax) {
     return InvalidArgument("handle.count: " + std::to_string(count) + ", at most " +
@@ -193,8 +193,7 @@ Outcome LocalGet::TakeOne(const local::PlaceWire& place, const Round& round, siz
   return {};
 }
 
-Outcome LocalGet::Take(const Round& round, std::span<const local::PlaceWire> places,
-                       size_t* next) {
+Outcome LocalGet::Take(const Round& round, std::span<const local::PlaceWire> places, size_t* next) {
   if (transport_.hooks_.before_copy) transport_.hooks_.before_copy();
   for (size_t i = 0; i < places.size(); ++i) {
     const size_t index = round.first + i;

@@ -48,9 +48,8 @@ std::optional<LocalSet::Staged> LocalSet::Stage(const SetEntry& entry) {
     const std::span<const std::byte> piece = entry.value[0];
     if (std::optional<StagingArena::Part> part = transport_.arena_->HoldOf(piece)) {
       // What the caller does to it from here on is noticed by the daemon.
-      const uint32_t crc = entry.producer_crc
-                               ? *entry.producer_crc
-                               : wire::Crc32c(0, piece.data(), piece.size());
+      const uint32_t crc =
+          entry.producer_crc ? *entry.producer_crc : wire::Crc32c(0, piece.data(), piece.size());
       return Staged{*std::move(part), crc};
     }
   }

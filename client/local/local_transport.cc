@@ -69,8 +69,7 @@ Outcome Greet(Channel& channel, const Options& options, Deadline deadline, Greet
 }  // namespace
 
 std::unique_ptr<LocalTransport> LocalTransport::Connect(const Options& options, Deadline deadline,
-                                                        const LocalHooks& hooks,
-                                                        Outcome* outcome) {
+                                                        const LocalHooks& hooks, Outcome* outcome) {
   deadline = std::min(deadline, MonotonicNs() + options.connect_timeout_ms * kNsPerMs);
   std::unique_ptr<Channel> channel = Channel::Connect(options.local_socket, deadline, outcome);
   if (!channel) return nullptr;
@@ -79,8 +78,7 @@ std::unique_ptr<LocalTransport> LocalTransport::Connect(const Options& options, 
   if (!outcome->ok()) return nullptr;
   channel->set_in_flight_max(greeting.ok.in_flight_max);
   const std::span<std::byte> staging = greeting.staging.Release();
-  auto arena =
-      std::make_shared<StagingArena>(staging.data(), staging.size(), local::kControlBytes);
+  auto arena = std::make_shared<StagingArena>(staging.data(), staging.size(), local::kControlBytes);
   PoolView::Capability capability;
   std::memcpy(capability.data(), greeting.ok.capability, capability.size());
   auto pool =
@@ -174,9 +172,12 @@ Outcome LocalTransport::Lookup(const LookupRequest& request, Deadline deadline,
   for (const GroupQuery& query : request.queries) {
     if (Outcome o = CheckKeyList(query.keys, wire::kLookupKeysMax); !o.ok()) return o;
     keys += query.keys.size();
-    const local::QueryWire wire_query{query.group,        query.match,
-                                      query.window_blocks, query.block_tokens,
-                                      static_cast<uint32_t>(query.keys.size()), 0};
+    const local::QueryWire wire_query{query.group,
+                                      query.match,
+                                      query.window_blocks,
+                                      query.block_tokens,
+                                      static_cast<uint32_t>(query.keys.size()),
+                                      0};
     body.append(StructBytes(wire_query));
   }
   for (const GroupQuery& query : request.queries) AppendKeys(query.keys, &body);
@@ -209,8 +210,8 @@ Outcome LocalTransport::Lookup(const LookupRequest& request, Deadline deadline,
   std::optional<StagingArena::Part> reading;
   if (!held.empty()) reading = arena_->HoldOf(arena_->At(answer_offset, longest));
   Reply answer;
-  Outcome outcome = CallWithBody(Op::kLookup, &lookup, sizeof(lookup), &lookup.body, body,
-                                 deadline, std::move(held), &answer);
+  Outcome outcome = CallWithBody(Op::kLookup, &lookup, sizeof(lookup), &lookup.body, body, deadline,
+                                 std::move(held), &answer);
   if (!outcome.ok()) return outcome;
   std::string_view rest = answer.rest();
   local::LookupOk ok;

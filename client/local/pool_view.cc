@@ -52,9 +52,9 @@ Outcome PoolView::Map(uint32_t extent, Deadline deadline) {
   std::memcpy(&ok, reply.rest().data(), sizeof(ok));
   Mapping mapping = Mapping::Of(reply.fds[0].get(), ok.bytes, /*writable=*/false);
   if (mapping.bytes().empty()) {
-    return Outcome{wire::Code::kResourceExhausted, true,
-                   "cannot map an extent of " + std::to_string(ok.bytes) + " bytes: " +
-                       std::strerror(errno)};
+    return Outcome{
+        wire::Code::kResourceExhausted, true,
+        "cannot map an extent of " + std::to_string(ok.bytes) + " bytes: " + std::strerror(errno)};
   }
   MutexLock lock(mutex_);
   if (sizes_[extent].load() != 0) return outcome;  // another thread was faster

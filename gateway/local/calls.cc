@@ -41,8 +41,8 @@ void HandleOpen(CallRef<OpenCall> call) {
   }
   const LocalDoorOptions& options = call->state().options;
   NamespaceTable& namespaces = *call->state().namespaces;
-  absl::StatusOr<NamespaceRef> opened = namespaces.Open(
-      options.tenant, call->asked.alias, identity, call->asked.fixed.required_features);
+  absl::StatusOr<NamespaceRef> opened = namespaces.Open(options.tenant, call->asked.alias, identity,
+                                                        call->asked.fixed.required_features);
   if (!opened.ok()) return call->Fail(opened.status());
 
   const OpenedNamespace& ns = **opened;
@@ -88,8 +88,8 @@ void HandleReserve(CallRef<ReserveCall> call) {
   absl::StatusOr<storage::OfferResult> result = call->state().store->Offer(request);
   if (!result.ok()) return call->Fail(result.status());
   const local::ReserveOk ok{result->ticket, static_cast<uint32_t>(result->states.size()), 0};
-  call->Reply(AsBytes(ok), {reinterpret_cast<const char*>(result->states.data()),
-                            result->states.size()});
+  call->Reply(AsBytes(ok),
+              {reinterpret_cast<const char*>(result->states.data()), result->states.size()});
 }
 
 void HandleDelete(CallRef<DeleteCall> call) {
@@ -111,8 +111,7 @@ void HandleDelete(CallRef<DeleteCall> call) {
   if (group) request.group = static_cast<uint8_t>(*group);
   if (shard) request.shard = static_cast<uint8_t>(*shard);
   request.durability = *durability;
-  request.answer_by =
-      EffectiveAnswerBy(call->arrival(), 0, call->deadline(), absl::ZeroDuration());
+  request.answer_by = EffectiveAnswerBy(call->arrival(), 0, call->deadline(), absl::ZeroDuration());
   call->state().store->Delete(request, [call](absl::StatusOr<std::vector<bool>> found) {
     if (!found.ok()) return call->Fail(found.status());
     const local::DeleteOk ok{static_cast<uint32_t>(found->size()), 0};
@@ -126,10 +125,9 @@ void HandleTouch(CallRef<TouchCall> call) {
   if (!ns.ok()) return call->Fail(ns.status());
   if (absl::Status s = CheckKey(call->asked.key, "last_key"); !s.ok()) return call->Fail(s);
   if (absl::Status s = CheckGroup(**ns, fixed.group); !s.ok()) return call->Fail(s);
-  const storage::Hints hints{fixed.hints.prompt_tokens, fixed.hints.output_tokens,
-                             fixed.hints.turn, fixed.hints.finished != 0};
-  const bool found =
-      call->state().store->Touch((*ns)->id(), call->asked.key, fixed.group, hints);
+  const storage::Hints hints{fixed.hints.prompt_tokens, fixed.hints.output_tokens, fixed.hints.turn,
+                             fixed.hints.finished != 0};
+  const bool found = call->state().store->Touch((*ns)->id(), call->asked.key, fixed.group, hints);
   const local::TouchOk ok{found ? 1u : 0u, 0};
   call->Reply(AsBytes(ok));
 }
@@ -198,8 +196,8 @@ bool Admit(Session& session, const MsgHeader& header) {
   if (session.TryBeginCall()) return true;
   session.state().counters.overloaded.fetch_add(1);
   FailNow(session, header,
-          absl::ResourceExhaustedError(absl::StrCat("calls in flight: more than ",
-                                                    local::kInFlightMax, " of one client")));
+          absl::ResourceExhaustedError(
+              absl::StrCat("calls in flight: more than ", local::kInFlightMax, " of one client")));
   return false;
 }
 
@@ -215,8 +213,7 @@ template <typename T>
 absl::Status Start(const std::shared_ptr<Session>& session, const MsgHeader& header,
                    std::string_view message, Rpc rpc, bool recorded, void (*handle)(CallRef<T>)) {
   if (!Admit(*session, header)) return absl::OkStatus();
-  auto call =
-      std::make_shared<CallOf<T>>(session, header, std::string(message), rpc, recorded);
+  auto call = std::make_shared<CallOf<T>>(session, header, std::string(message), rpc, recorded);
   if (absl::Status s = Decode(call->message(), session->staging(), &call->asked); !s.ok()) {
     call->Fail(s);
     return s;
@@ -232,9 +229,9 @@ absl::Status Start(const std::shared_ptr<Session>& session, const MsgHeader& hea
 absl::Status CheckHello(const HelloCall& hello, const LocalDoorOptions& options) {
   if (hello.fixed.version_min > local::kVersionMax ||
       hello.fixed.version_max < local::kVersionMin) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "hello.version: ", hello.fixed.version_min, " to ", hello.fixed.version_max,
-        ", this gateway speaks ", local::kVersionMin, " to ", local::kVersionMax));
+    return absl::FailedPreconditionError(
+        absl::StrCat("hello.version: ", hello.fixed.version_min, " to ", hello.fixed.version_max,
+                     ", this gateway speaks ", local::kVersionMin, " to ", local::kVersionMax));
   }
   // Every byte is compared, wherever the first difference is.
   char wanted[sizeof(hello.fixed.token)] = {};

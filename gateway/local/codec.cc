@@ -29,8 +29,8 @@ absl::Status Exactly(std::string_view field, uint64_t value, uint64_t wanted) {
       absl::StrCat("local message: ", Sv(field), ": ", value, ", must be ", wanted));
 }
 
-#define KVGATE_RETURN_IF_ERROR(expression)              \
-  do {                                                  \
+#define KVGATE_RETURN_IF_ERROR(expression)                \
+  do {                                                    \
     if (absl::Status s = (expression); !s.ok()) return s; \
   } while (false)
 

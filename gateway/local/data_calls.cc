@@ -63,6 +63,7 @@ class Answer {
  private:
   void AddBytes(const BlockRef& block, local::PlaceWire* place) {
     const std::span<const std::byte> bytes = Wanted(get_, block);
+    place->bytes = bytes.size();
     const bool lease = mapped_ && block.bytes().size() >= local::kLeaseValueBytesMin;
     // Once something did not fit, later values are not sent either: the leading ones are.
     no_room_ = no_room_ || !(lease ? Lend(block, bytes, place) : CopyOut(block, bytes, place));
@@ -71,7 +72,6 @@ class Answer {
       place->flags = local::kPlaceNoRoom;
       return;
     }
-    place->bytes = bytes.size();
     call_.AddBytesOut(bytes.size());
   }
 
@@ -84,8 +84,7 @@ class Answer {
     place->offset = at.offset + (IsWhole(get_) ? 0 : get_.range_offset);
     place->generation_index = at.generation_index;
     place->generation = at.generation;
-    place->crc32c =
-        IsWhole(get_) ? block.value_crc() : wire::Crc32c(0, bytes.data(), bytes.size());
+    place->crc32c = IsWhole(get_) ? block.value_crc() : wire::Crc32c(0, bytes.data(), bytes.size());
     call_.state().counters.leased_values.fetch_add(1, std::memory_order_relaxed);
     return true;
   }
@@ -181,8 +180,7 @@ absl::StatusOr<storage::SetRequest> SetRequestOf(const CallOf<CommitCall>& call,
   request.durability = *durability;
   request.hints = {fixed.hints.prompt_tokens, fixed.hints.output_tokens, fixed.hints.turn,
                    fixed.hints.finished != 0};
-  request.answer_by =
-      EffectiveAnswerBy(call.arrival(), 0, call.deadline(), absl::ZeroDuration());
+  request.answer_by = EffectiveAnswerBy(call.arrival(), 0, call.deadline(), absl::ZeroDuration());
   return request;
 }
 
@@ -284,11 +282,9 @@ void HandleGet(std::shared_ptr<CallOf<GetCall>> call) {
   request.group = fixed.group;
   request.shard = fixed.shard;
   request.prefix_only = fixed.prefix_only != 0;
-  request.answer_by =
-      EffectiveAnswerBy(call->arrival(), 0, call->deadline(), absl::ZeroDuration());
-  call->state().store->Get(request, [call](absl::StatusOr<GetResults> results) {
-    FinishGet(call, std::move(results));
-  });
+  request.answer_by = EffectiveAnswerBy(call->arrival(), 0, call->deadline(), absl::ZeroDuration());
+  call->state().store->Get(
+      request, [call](absl::StatusOr<GetResults> results) { FinishGet(call, std::move(results)); });
 }
 
 void HandleCommit(std::shared_ptr<CallOf<CommitCall>> call) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LocalDoor: the same-node door of one tenant. Control over a unix SEQPACKET socket, payload through
-// memfds (protocol.h). It translates and never decides; what it owns is what clients hold: staging
-// memory, leases, pins.
+// LocalDoor: the same-node door of one tenant. Control over a unix SEQPACKET socket, payload
+// through memfds (protocol.h). It translates and never decides; what it owns is what clients hold:
+// staging memory, leases, pins.
 //
 // Promises
 //  1. No message of a client can harm the daemon or another client: each is validated whole; one
@@ -37,18 +37,18 @@ class NamespaceTable;
 class Telemetry;
 
 struct LocalDoorOptions {
-  std::string socket_path;             // < 108 B
-  uint32_t socket_mode = 0666;         // the mode of its directory decides who connects
+  std::string socket_path;      // < 108 B
+  uint32_t socket_mode = 0666;  // the mode of its directory decides who connects
   std::string tenant = "default";
-  std::string token;                   // not empty: clients must show it
-  std::string server_version;          // for Open
+  std::string token;           // not empty: clients must show it
+  std::string server_version;  // for Open
   uint32_t clients_max = 64;
   uint32_t worker_threads = 2;
   uint64_t staging_bytes_client = 256ull << 20;  // most that one client gets
   uint64_t staging_bytes_total = 32ull << 20;    // over all clients; 1/8 of memory
   uint32_t lease_ms = 5000;
-  uint32_t leases_max = 256;                     // a client
-  uint64_t lease_bytes_max = 256ull << 20;       // a client
+  uint32_t leases_max = 256;                // a client
+  uint64_t lease_bytes_max = 256ull << 20;  // a client
   uint32_t reply_queue_max = 256;
 
   absl::Status Validate() const;

@@ -69,7 +69,9 @@ struct DoorState {
   }
   bool AwaitNoCalls(absl::Duration limit) {
     absl::MutexLock lock(&mu);
-    return mu.AwaitWithTimeout(absl::Condition(+[](int64_t* n) { return *n == 0; }, &calls), limit);
+    return mu.AwaitWithTimeout(absl::Condition(
+                                   +[](int64_t* n) { return *n == 0; }, &calls),
+                               limit);
   }
 
   absl::Mutex mu;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Protocol of the local door: control messages over a unix SEQPACKET socket, payload through memfds.
-// Shared by the daemon (gateway/local) and libkvgate.so (client/local): needs nothing but libc.
+// Protocol of the local door: control messages over a unix SEQPACKET socket, payload through
+// memfds. Shared by the daemon (gateway/local) and libkvgate.so (client/local): needs nothing but
+// libc.
 //
 // A message is one packet of at most kMessageBytesMax: MsgHeader, the fixed struct of its op, then
 // an inline body. Numbers are little endian, structs have no padding, reserved bytes are 0. A body
@@ -38,32 +39,32 @@ inline constexpr uint64_t kLeaseValueBytesMin = 64 * 1024;  // shorter values ar
 inline constexpr uint32_t kInFlightMax = 64;                // requests a client
 inline constexpr uint32_t kReleaseMax = 256;                // leases in one RELEASE
 inline constexpr uint32_t kGroupsMax = 64;
-inline constexpr uint64_t kBodyBytesMax = 5ull << 20;       // 4 MiB of keys and their lengths
-inline constexpr uint64_t kControlBytes = 1ull << 20;       // of staging, besides what was wanted
+inline constexpr uint64_t kBodyBytesMax = 5ull << 20;  // 4 MiB of keys and their lengths
+inline constexpr uint64_t kControlBytes = 1ull << 20;  // of staging, besides what was wanted
 inline constexpr uint64_t kStagingBytesMax = 4ull << 30;
 
 enum class Op : uint16_t {
   kHello = 1,
   kOpen = 2,
   kLookup = 3,
-  kReserve = 4,   // Offer
-  kCommit = 5,    // Set
-  kGet = 6,       // answers places and one lease
-  kRelease = 7,   // one way
+  kReserve = 4,  // Offer
+  kCommit = 5,   // Set
+  kGet = 6,      // answers places and one lease
+  kRelease = 7,  // one way
   kDelete = 8,
   kTouch = 9,
   kPin = 10,
   kUnpin = 11,
-  kExtent = 12,   // the memfd of a pool extent
+  kExtent = 12,  // the memfd of a pool extent
   kPing = 13,
-  kBye = 14,      // one way
+  kBye = 14,  // one way
 };
 
 struct MsgHeader {
   uint32_t magic;
-  uint16_t version;     // 1 in HELLO, the chosen one after it
+  uint16_t version;  // 1 in HELLO, the chosen one after it
   uint16_t op;
-  uint32_t bytes;       // of the whole message
+  uint32_t bytes;  // of the whole message
   uint32_t reserved;
   uint64_t request_id;  // the client's own, > 0
   uint64_t timeout_us;  // requests: what remains of the deadline, > 0. Replies: code
@@ -260,7 +261,7 @@ struct PlaceWire {
   uint8_t flags, reserved;
   uint32_t extent;
   uint64_t offset;
-  uint64_t bytes;   // of the value or range
+  uint64_t bytes;   // of the value or range; stated with kPlaceNoRoom too
   uint32_t crc32c;  // of exactly these bytes
   uint32_t generation_index;
   uint64_t generation;

@@ -46,7 +46,9 @@ class Session {
   // HELLO.
   void SetStaging(std::unique_ptr<StagingMemory> staging, uint64_t producer);
   bool greeted() const { return staging_ != nullptr; }
-  std::span<std::byte> staging() const { return staging_ ? staging_->bytes() : std::span<std::byte>(); }
+  std::span<std::byte> staging() const {
+    return staging_ ? staging_->bytes() : std::span<std::byte>();
+  }
   int staging_fd() const { return staging_->fd(); }
   uint64_t producer() const { return producer_; }
   const std::array<uint8_t, 16>& capability() const { return capability_; }
