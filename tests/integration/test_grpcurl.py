@@ -52,7 +52,7 @@ def test_it_looks_up_a_chain(daemon, client, grpcurl):
         grpcurl(daemon.run_dir / "grpc.sock", "kvgate.v1.KvCache/Lookup", message)
     )
     assert answer["groups"][0]["held"] == 1
-    assert answer["boundaryTokens"] == 32
+    assert answer["boundary_tokens"] == 32
 
 
 def test_it_gets_what_was_encoded_by_hand(daemon, client, grpcurl):
@@ -70,7 +70,7 @@ def test_it_reads_stats(daemon, client, grpcurl):
     client.open(alias="curl-alias", model="curl-model")
     answer = json.loads(grpcurl(daemon.run_dir / "admin.sock", "kvgate.v1.Admin/Stats", {}))
     assert answer["version"] == (harness.ROOT / "VERSION").read_text().strip()
-    assert {"requests_Open_total", "memory_bytes_max"} <= {c["name"] for c in answer["counters"]}
+    assert {"requests_Open_total", "memory_limit_bytes"} <= {c["name"] for c in answer["counters"]}
     names = [(ns["model"], ns["alias"]) for ns in answer["namespaces"] if "alias" in ns]
     assert ("curl-model", "curl-alias") in names
 
@@ -86,7 +86,7 @@ def test_it_scans_keys(daemon, client, grpcurl):
             message["cursor"] = cursor
         answer = json.loads(grpcurl(daemon.run_dir / "admin.sock", "kvgate.v1.Admin/Scan", message))
         found += [base64.b64decode(entry["key"]) for entry in answer.get("entries", [])]
-        cursor = answer.get("nextCursor")
+        cursor = answer.get("next_cursor")
         if not cursor:
             break
     assert sorted(found) == [f"scan-{i}".encode() for i in range(5)]

@@ -17,7 +17,8 @@ def traced(start):
 
     def begin(*flags, data_dir=None):
         trace = start.folder / "trace"
-        wrapper = ("strace", "-f", "-qq", "-o", str(trace), "-e")
+        # -D: the daemon itself is our child, and strace ends with it.
+        wrapper = ("strace", "-D", "-f", "-qq", "-o", str(trace), "-e")
         wrapper += ("trace=openat,io_uring_setup,io_uring_enter,preadv,pread64,pwritev,pwrite64",)
         daemon = start(*harness.SMALL, *flags, wrapper=wrapper, data_dir=data_dir)
         daemon.calls = lambda: trace.read_text(errors="replace").splitlines()
