@@ -2,8 +2,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,10 +16,12 @@
 #include <cstddef>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "storage/base/aligned_buffer.h"
 #include "storage/io/disk.h"
+#include "storage/io/opened_file.h"
 #include "storage/io/test_files.h"
 
 namespace kvgate::storage {
@@ -133,6 +137,58 @@ TEST(OpenDisk, BufferedOnDemandIsNoFallback) {
   EXPECT_EQ((*disk)->mode(), "buffered");
   EXPECT_EQ((*disk)->note(), "");
 }
+
+TEST(OpenDisk, ACopyOnWriteFileSystemIsRefusedUnlessNocow) {
+  constexpr uint64_t kExt4 = 0xef53, kBtrfs = 0x9123683e, kZfs = 0x2fc12fc1;
+  EXPECT_TRUE(CheckCopyOnWrite("f", kExt4, 0).ok());
+  EXPECT_TRUE(CheckCopyOnWrite("f", kBtrfs, FS_NOCOW_FL).ok());
+  EXPECT_EQ(CheckCopyOnWrite("f", kBtrfs, 0).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(CheckCopyOnWrite("f", kZfs, FS_NOCOW_FL).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+// ---- the kernel refuses, with every engine ----
+
+class RefusedByTheKernel : public testing::TestWithParam<DiskOptions::Engine> {
+ protected:
+  void SetUp() override {
+    DiskOptions options;
+    options.engine = GetParam();
+    auto disk = OpenDisk(path_, kBytes, options);
+    if (!disk.ok()) GTEST_SKIP() << disk.status();
+    disk_ = *std::move(disk);
+  }
+
+  const std::string path_ = FreshTestPath("disk");
+  AlignedBuffer pages_ = AlignedBuffer::Zeroed(64 << 10);
+  std::unique_ptr<Disk> disk_;
+};
+
+TEST_P(RefusedByTheKernel, AWriteOverTheFileSizeLimitIsResourceExhausted) {
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit one_mebibyte{1 << 20, before.rlim_max};
+  std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &one_mebibyte), 0);
+  const absl::Status refused = disk_->WriteSync(2 << 20, pages_.span());
+  const absl::Status taken = disk_->WriteSync(0, pages_.span());
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted) << refused;
+  EXPECT_NE(refused.message().find("errno 27"), absl::string_view::npos) << refused;
+  EXPECT_TRUE(taken.ok()) << taken;
+  EXPECT_EQ(disk_->stats().errors, 1u);
+}
+
+TEST_P(RefusedByTheKernel, AFileCutBehindOurBackIsUnavailable) {
+  ASSERT_EQ(truncate(path_.c_str(), 1 << 20), 0);
+  EXPECT_EQ(disk_->ReadSync(2 << 20, pages_.span()).code(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(disk_->ReadSync(0, pages_.span()).ok());
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, RefusedByTheKernel,
+                         testing::Values(DiskOptions::Engine::kUring, DiskOptions::Engine::kPosix),
+                         [](const auto& info) {
+                           return info.param == DiskOptions::Engine::kUring ? "Uring" : "Posix";
+                         });
 
 // ---- under a seccomp filter, as in a container ----
 

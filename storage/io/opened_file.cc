@@ -71,6 +71,23 @@ absl::Status CheckDeviceSize(const UniqueFd& fd, const std::string& path, uint64
       absl::StrCat(path, " has ", device_bytes, " bytes, ", bytes, " are needed"));
 }
 
+constexpr uint64_t kBtrfs = 0x9123683e, kZfs = 0x2fc12fc1, kBcachefs = 0xca451a4e;
+
+// Asks btrfs for NOCOW, which it grants to empty files only, and judges what came of it.
+absl::Status AvoidCopyOnWrite(const UniqueFd& fd, const std::string& path) {
+  struct statfs info {};
+  if (fstatfs(fd.get(), &info) != 0) {
+    return StatusFromErrno(errno, absl::StrCat("cannot ask for the file system of ", path));
+  }
+  const auto type = static_cast<uint32_t>(info.f_type);
+  int flags = 0;
+  if (type == kBtrfs && ioctl(fd.get(), FS_IOC_GETFLAGS, &flags) == 0) {
+    int wanted = flags | FS_NOCOW_FL;
+    if (ioctl(fd.get(), FS_IOC_SETFLAGS, &wanted) == 0) flags = wanted;
+  }
+  return CheckCopyOnWrite(path, type, static_cast<uint32_t>(flags));
+}
+
 // Sparse: space is only checked here, and taken by the writes.
 absl::Status GrowFile(const UniqueFd& fd, const std::string& path, uint64_t bytes) {
   struct stat info {};
@@ -117,6 +134,16 @@ void TryDirect(OpenedFile* file) {
 
 }  // namespace
 
+absl::Status CheckCopyOnWrite(const std::string& path, uint64_t file_system_type,
+                              uint32_t file_flags) {
+  const bool btrfs = file_system_type == kBtrfs;
+  if (btrfs && (file_flags & FS_NOCOW_FL) != 0) return absl::OkStatus();
+  if (!btrfs && file_system_type != kZfs && file_system_type != kBcachefs) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      path, " lies on a copy-on-write file system; ",
+      btrfs ? "remove it and set `chattr +C` on its directory" : "use ext4, xfs or a raw device"));
+}
+
 void GiveUpLock(const UniqueFd& fd) { flock(fd.get(), LOCK_UN); }
 
 absl::StatusOr<OpenedFile> OpenFileForDisk(const std::string& path, uint64_t bytes, bool direct) {
@@ -137,6 +164,9 @@ absl::StatusOr<OpenedFile> OpenFileForDisk(const std::string& path, uint64_t byt
   if (!fd.ok()) return fd.status();
   OpenedFile file{*std::move(fd), path, bytes, "buffered", ""};
   if (absl::Status locked = LockWhole(file.fd, path); !locked.ok()) return locked;
+  if (!device) {
+    if (absl::Status in_place = AvoidCopyOnWrite(file.fd, path); !in_place.ok()) return in_place;
+  }
   const absl::Status sized =
       device ? CheckDeviceSize(file.fd, path, bytes) : GrowFile(file.fd, path, bytes);
   if (!sized.ok()) return sized;

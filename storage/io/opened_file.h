@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/io/disk.h"
 #include "storage/io/file_util.h"
@@ -20,6 +21,13 @@ struct OpenedFile {
   std::string mode;  // "direct" or "buffered"
   std::string note;  // why it is buffered although direct was asked for
 };
+
+// What a copy-on-write file system (by its statfs type) means for a file with these
+// FS_IOC_GETFLAGS: OK, or FAILED_PRECONDITION that tells how to mend it. Overwriting in place is
+// what the log is made of; copy-on-write turns each lap into fragments and breaks the space
+// accounting.
+absl::Status CheckCopyOnWrite(const std::string& path, uint64_t file_system_type,
+                              uint32_t file_flags);
 
 // Ends the exclusive use of a file at once; closing it may do so only when a ring that knew the
 // file is dead. No transfer may be in flight.
