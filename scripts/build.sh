@@ -3,7 +3,8 @@
 #
 # Bazel, and the names under which tests and demos find what it built.
 
-DEMO_TARGETS=(//gateway:kvgated //tests/bench:replay //client/c/...)
+DEMO_TARGETS=(//gateway:kvgated //tests/bench:replay)
+VLLM_DEMO_TARGETS=(//gateway:kvgated //client/c:libkvgate.so //client/c:libkvgate_grpc.so)
 
 # environment variable -> what Bazel built, relative to bazel-bin
 declare -rA ARTIFACTS=(
