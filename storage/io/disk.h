@@ -53,6 +53,8 @@ struct DiskStats {  // monotone counters but for `queued` and `in_flight`
   uint64_t reads = 0, writes = 0, syncs = 0;
   uint64_t read_bytes = 0, written_bytes = 0;
   uint64_t errors = 0, deadline_drops = 0;
+  uint64_t fixed_transfers = 0;  // kernel calls on registered memory (io_uring)
+  uint64_t refused_buffers = 0;  // pieces of RegisterBuffer's memory that the kernel refused
   uint64_t queued = 0, in_flight = 0;
 };
 

@@ -247,6 +247,7 @@ class UringDisk final : public Disk {
       Complete(static_cast<uint32_t>(tag), result, &ended, &again);
     });
     for (const uint32_t index : again) Issue(ring, index);
+    fixed_transfers_ = ring->fixed_transfers();
     Finish(std::move(ended));
   }
 
@@ -281,6 +282,8 @@ class UringDisk final : public Disk {
   void Publish() {
     absl::MutexLock lock(&mutex_);
     stats_ = queue_.stats();
+    stats_.fixed_transfers = fixed_transfers_;
+    stats_.refused_buffers = refused_buffers_;
   }
 
   const std::string mode_;
@@ -300,7 +303,7 @@ class UringDisk final : public Disk {
   std::vector<Operation> operations_;
   std::vector<uint32_t> free_operations_;
   bool wake_armed_ = false;
-  uint64_t refused_buffers_ = 0;
+  uint64_t fixed_transfers_ = 0, refused_buffers_ = 0;
 
   std::jthread thread_;
 };

@@ -84,6 +84,23 @@ TEST_F(UringDiskTest, ADiskOpensWithNoLockedMemoryAtAll) {
   EXPECT_TRUE((*disk)->WriteSync(0, RandomPages(65536, 1).span()).ok());
 }
 
+TEST_F(UringDiskTest, RegisteredMemoryIsUsedAsFixedBuffers) {
+  const auto disk = Open(8 << 20, DiskOptions());
+  AlignedBuffer memory = RandomPages(1 << 20, 1);  // below every usual RLIMIT_MEMLOCK
+  AlignedBuffer outside(1 << 20);
+  disk->RegisterBuffer(memory.span());
+  // The ring's thread registers before it takes what comes later.
+  ASSERT_TRUE(disk->WriteSync(0, memory.span()).ok());
+  if (disk->stats().refused_buffers > 0) GTEST_SKIP() << "no memory may be locked here";
+  EXPECT_EQ(disk->stats().fixed_transfers, 1u);
+  ASSERT_TRUE(disk->ReadSync(0, memory.span()).ok());
+  EXPECT_EQ(disk->stats().fixed_transfers, 2u);
+  ASSERT_TRUE(disk->ReadSync(0, outside.span()).ok());
+  disk->UnregisterBuffer(memory.span());
+  ASSERT_TRUE(disk->ReadSync(0, memory.span()).ok());
+  EXPECT_EQ(disk->stats().fixed_transfers, 2u);
+}
+
 TEST_F(UringDiskTest, DestructionWithIdleRingReturns) {
   for (int i = 0; i < 20; ++i) Open(1 << 20, DiskOptions());
 }

@@ -67,6 +67,7 @@ struct Ring::Impl {
   bool table_registered = false;
   int fd = -1;
   uint64_t user_tag = 0;
+  uint64_t fixed_transfers = 0;
   std::map<uintptr_t, Buffer> buffers;  // by first address
   std::vector<unsigned> free_indexes;
 };
@@ -109,6 +110,7 @@ void Ring::Read(uint64_t offset, std::byte* data, uint64_t bytes, uint64_t tag) 
   const int fixed = impl_->FixedIndex(data, bytes);
   const auto length = static_cast<unsigned>(bytes);
   if (fixed >= 0) {
+    ++impl_->fixed_transfers;
     io_uring_prep_read_fixed(sqe, impl_->file(), data, length, offset, fixed);
   } else {
     io_uring_prep_read(sqe, impl_->file(), data, length, offset);
@@ -121,6 +123,7 @@ void Ring::Write(uint64_t offset, const std::byte* data, uint64_t bytes, uint64_
   const int fixed = impl_->FixedIndex(data, bytes);
   const auto length = static_cast<unsigned>(bytes);
   if (fixed >= 0) {
+    ++impl_->fixed_transfers;
     io_uring_prep_write_fixed(sqe, impl_->file(), data, length, offset, fixed);
   } else {
     io_uring_prep_write(sqe, impl_->file(), data, length, offset);
@@ -187,6 +190,6 @@ void Ring::RemoveBuffers(std::span<std::byte> memory) {
   }
 }
 
-size_t Ring::buffers() const { return impl_->buffers.size(); }
+uint64_t Ring::fixed_transfers() const { return impl_->fixed_transfers; }
 
 }  // namespace kvgate::storage

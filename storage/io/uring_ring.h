@@ -48,7 +48,8 @@ class Ring {
   bool AddBuffer(std::span<std::byte> memory);
   // Forgets every buffer that lies inside `memory`.
   void RemoveBuffers(std::span<std::byte> memory);
-  size_t buffers() const;
+  // Reads and writes that were prepared on fixed buffers.
+  uint64_t fixed_transfers() const;
 
  private:
   struct Impl;
