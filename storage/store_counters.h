@@ -51,6 +51,7 @@ namespace kvgate::storage {
   X(disk_append_failures_total)   \
   X(pins_granted_total)           \
   X(pins_refused_total)           \
+  X(recovery_dropped_total)       \
   X(reclaim_judged_total)         \
   X(reclaim_wanted_total)         \
   X(reclaim_pinned_total)         \

@@ -91,6 +91,11 @@ absl::Status StoreImpl::Recover() {
   absl::Status status =
       log_->Recover([&merge](std::span<const RecoveredRecord> records) { merge.Add(records); });
   if (!status.ok()) return status;
+  // Expiry goes on where the last run was. Other clocks are a test's own.
+  const uint32_t cache_seconds = log_->facts().cache_seconds;
+  auto* real = dynamic_cast<RealClock*>(clock_);
+  if (real != nullptr && cache_seconds > 0) real->SetCacheBase(cache_seconds);
+  Count(counters_.recovery_dropped_total, merge.dropped());
   absl::MutexLock lock(&mu_);
   next_version_ = std::max(merge.version_max(), log_->facts().version_max) + 1;
   return absl::OkStatus();

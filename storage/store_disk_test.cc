@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The store on simulated devices that fail, lie, lose what was not synced, and are found again.
+#include "absl/strings/str_cat.h"
+#include "storage/io/faulty_disk.h"
+#include "storage/io/memory_disk.h"
+#include "storage/store_test_util.h"
+
+namespace kvgate::storage {
+namespace {
+
+class StoreDisk : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    options_.log.checkpoint = false;
+    Restart();
+  }
+  void TearDown() override {
+    if (faulty_ != nullptr) faulty_->Release();
+  }
+
+  void Restart() {
+    store_ = nullptr;
+    faulty_ = nullptr;
+    auto disk = std::make_unique<FaultyDisk>(OpenMemoryDisk(medium_));
+    faulty_ = disk.get();
+    std::vector<std::unique_ptr<Disk>> disks;
+    disks.push_back(std::move(disk));
+    auto store = Store::OpenOn(options_, &clock_, std::move(disks));
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = std::move(*store);
+    auto ns = store_->OpenNamespace("tenant", "prod", TestIdentity());
+    ASSERT_TRUE(ns.ok()) << ns.status();
+    ns_ = ns->id;
+  }
+
+  SetResult Put(std::string_view key, std::string_view value,
+                Durability durability = Durability::kLogged, SetMode mode = SetMode::kIfAbsent) {
+    SetRequest request;
+    request.durability = durability;
+    request.mode = mode;
+    return PutOne(*store_, ns_, key, value, request);
+  }
+  absl::Status Delete(std::string_view key, Durability durability = Durability::kLogged) {
+    DeleteRequest request;
+    request.ns = ns_;
+    request.keys = {key};
+    request.durability = durability;
+    return DeleteSync(*store_, request).status();
+  }
+  GetState StateOf(std::string_view key) { return GetOne(*store_, ns_, key).state; }
+
+  StoreOptions options_ = SmallOptions();
+  ManualClock clock_;
+  std::shared_ptr<MemoryMedium> medium_ = MemoryMedium::Create(64 << 20);
+  FaultyDisk* faulty_ = nullptr;  // the store's
+  std::unique_ptr<Store> store_;
+  NamespaceId ns_ = 0;
+};
+
+TEST_F(StoreDisk, ValuesOfAllSizesAreFoundAgainAfterACleanRestart) {
+  const std::vector<size_t> sizes = {1, 4095, 4096, 4097, 65536, 200000, 262000};
+  for (const size_t bytes : sizes) {
+    const std::string key = absl::StrCat("k", bytes);
+    ASSERT_EQ(Put(key, ValueOf(key, 3, bytes), Durability::kBuffered).state, SetState::kStored);
+  }
+  const NamespaceId before = ns_;
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  EXPECT_EQ(ns_, before);
+  for (const size_t bytes : sizes) {
+    const std::string key = absl::StrCat("k", bytes);
+    const GetResult got = GetOne(*store_, ns_, key);
+    ASSERT_EQ(got.state, GetState::kOk) << key;
+    EXPECT_EQ(got.tier, Tier::kDisk);
+    EXPECT_EQ(TextOf(got.block), ValueOf(key, 3, bytes));
+  }
+}
+
+TEST_F(StoreDisk, AfterAKillWhatWasAcknowledgedAsLoggedHolds) {
+  ASSERT_EQ(Put("kept", "value").state, SetState::kStored);
+  ASSERT_EQ(Put("deleted", "value").state, SetState::kStored);
+  ASSERT_TRUE(Delete("deleted").ok());
+  ASSERT_EQ(Put("twice", "old").state, SetState::kStored);
+  ASSERT_EQ(Put("twice", "new", Durability::kLogged, SetMode::kOverwrite).state, SetState::kStored);
+  medium_->Crash(MemoryMedium::kKill, 1);
+  Restart();
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "kept").block), "value");
+  EXPECT_EQ(StateOf("deleted"), GetState::kMiss);
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "twice").block), "new");
+}
+
+TEST_F(StoreDisk, AfterAPowerCutWhatWasAcknowledgedAsDeviceHolds) {
+  for (uint64_t seed = 1; seed <= 10; ++seed) {
+    const std::string kept = absl::StrCat("kept", seed), gone = absl::StrCat("gone", seed);
+    ASSERT_EQ(Put(kept, "value", Durability::kDevice).durability, Durability::kDevice);
+    ASSERT_EQ(Put(gone, "value", Durability::kDevice).state, SetState::kStored);
+    ASSERT_TRUE(Delete(gone, Durability::kDevice).ok());
+    Put(absl::StrCat("unsynced", seed), ValueOf("u", 0, 50000), Durability::kBuffered);
+    medium_->Crash(MemoryMedium::kPowerCut, seed);
+    Restart();
+    for (uint64_t past = 1; past <= seed; ++past) {
+      EXPECT_EQ(TextOf(GetOne(*store_, ns_, absl::StrCat("kept", past)).block), "value");
+      EXPECT_EQ(StateOf(absl::StrCat("gone", past)), GetState::kMiss);
+      const GetResult unsynced = GetOne(*store_, ns_, absl::StrCat("unsynced", past));
+      if (unsynced.state == GetState::kOk) {
+        EXPECT_EQ(TextOf(unsynced.block), ValueOf("u", 0, 50000));
+      }
+    }
+  }
+}
+
+TEST_F(StoreDisk, AFlippedBitOnTheMediumIsAMissAndNeverABadByte) {
+  const std::string value = ValueOf("k", 0, 100000);
+  ASSERT_EQ(Put("k", value).state, SetState::kStored);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  faulty_->Add({.kind = Fault::kBitFlip, .on_reads = true});
+  EXPECT_EQ(StateOf("k"), GetState::kCorrupt);
+  faulty_->Clear();
+  EXPECT_EQ(StateOf("k"), GetState::kMiss);
+  EXPECT_EQ(CounterOf(*store_, "get_misses_corrupt_total"), 1);
+  // It may be computed and stored again.
+  EXPECT_EQ(Put("k", value).state, SetState::kStored);
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "k").block), value);
+}
+
+TEST_F(StoreDisk, AFlipThatIsGoneAtTheSecondReadIsNoMiss) {
+  const std::string value = ValueOf("k", 0, 100000);
+  ASSERT_EQ(Put("k", value).state, SetState::kStored);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  faulty_->Add({.kind = Fault::kBitFlip, .on_reads = true, .calls = 1});
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "k").block), value);
+  EXPECT_EQ(CounterOf(*store_, "disk_reads_repeated_total"), 1);
+}
+
+TEST_F(StoreDisk, AMisdirectedReadIsAMiss) {
+  const std::string value = ValueOf("a", 0, 8192);
+  ASSERT_EQ(Put("a", value).state, SetState::kStored);
+  ASSERT_EQ(Put("b", ValueOf("b", 0, 8192)).state, SetState::kStored);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  faulty_->Add({.kind = Fault::kMisdirect, .on_reads = true, .shift = 8192});
+  EXPECT_EQ(StateOf("a"), GetState::kCorrupt);
+}
+
+TEST_F(StoreDisk, AReadErrorIsAMissAndNotTheEndOfTheBlock) {
+  ASSERT_EQ(Put("k", "value").state, SetState::kStored);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  faulty_->Add({.kind = Fault::kError, .on_reads = true, .calls = 1});
+  EXPECT_EQ(StateOf("k"), GetState::kIoError);
+  EXPECT_EQ(StateOf("k"), GetState::kOk);
+}
+
+TEST_F(StoreDisk, ASlowDeviceAnswersNotReadyByAnswerBy) {
+  ASSERT_EQ(Put("k", "value").state, SetState::kStored);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  faulty_->Add({.kind = Fault::kDelay, .on_reads = true});
+  GetRequest request;
+  request.ns = ns_;
+  request.keys = {"k"};
+  request.answer_by = clock_.Now() + absl::Milliseconds(20);
+  Answer<std::vector<GetResult>> answer;
+  store_->Get(request, answer.callback());
+  clock_.Advance(absl::Milliseconds(21));
+  EXPECT_EQ(answer.Wait()->front().state, GetState::kNotReady);
+  faulty_->Clear();
+  faulty_->Release();
+  EXPECT_EQ(StateOf("k"), GetState::kOk);
+}
+
+TEST_F(StoreDisk, WriteErrorsLeaveTheValueInMemoryOnlyAndSayWhatWasGranted) {
+  faulty_->Add({.kind = Fault::kError, .on_writes = true});
+  const SetResult result = Put("k", "value");
+  EXPECT_EQ(result.state, SetState::kStored);
+  EXPECT_EQ(result.durability, Durability::kVolatile);
+  EXPECT_EQ(StateOf("k"), GetState::kOk);
+  EXPECT_FALSE(Delete("k").ok());
+  EXPECT_EQ(StateOf("k"), GetState::kMiss);
+}
+
+TEST_F(StoreDisk, TheDiskFillsAndIsReclaimedWhileUsedBlocksStay) {
+  const std::string hot = ValueOf("hot", 0, 100000);
+  ASSERT_EQ(Put("hot", hot).state, SetState::kStored);
+  // Four times what the device holds.
+  for (int i = 0; i < 1200; ++i) {
+    const std::string key = absl::StrCat("cold", i);
+    ASSERT_EQ(Put(key, ValueOf(key, 0, 200000), Durability::kLogged).state, SetState::kStored);
+    if (i % 20 == 0) {
+      ASSERT_EQ(TextOf(GetOne(*store_, ns_, "hot").block), hot) << i;
+    }
+  }
+  EXPECT_EQ(StateOf("cold0"), GetState::kMiss);
+  EXPECT_GT(CounterOf(*store_, "reclaim_forgotten_total"), 0);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "hot").block), hot);
+}
+
+TEST_F(StoreDisk, AnAliasKeepsItsIdentityOverARestart) {
+  wire::Identity other = TestIdentity();
+  other.layout = "another";
+  const auto refused = store_->OpenNamespace("tenant", "prod", other);
+  EXPECT_THAT(std::string(refused.status().message()), ::testing::HasSubstr("layout"));
+  ASSERT_EQ(Put("k", "v").state, SetState::kStored);  // names the namespace on the disk
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  EXPECT_EQ(StateOf("k"), GetState::kOk);
+}
+
+TEST_F(StoreDisk, ScanNamesKeysThatAreOnDiskOnly) {
+  ASSERT_EQ(Put("k", "v").state, SetState::kStored);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  const auto page = store_->Scan(ns_, "", 10);
+  ASSERT_TRUE(page.ok());
+  ASSERT_EQ(page->entries.size(), 1u);
+  EXPECT_EQ(page->entries[0].key, "k");
+  EXPECT_FALSE(page->entries[0].in_memory);
+  EXPECT_TRUE(page->entries[0].on_disk);
+}
+
+}  // namespace
+}  // namespace kvgate::storage
