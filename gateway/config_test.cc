@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace kvgate::gateway {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// Sets a variable for one test.
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~Variable() { unsetenv(name_); }
+
+ private:
+  const char* const name_;
+};
+
+absl::StatusOr<Config> Parse(std::vector<std::string> flags) {
+  flags.insert(flags.begin(), "kvgated");
+  std::vector<const char*> argv;
+  for (const std::string& flag : flags) argv.push_back(flag.c_str());
+  absl::StatusOr<CommandLine> line = ParseCommandLine(static_cast<int>(argv.size()), argv.data());
+  if (!line.ok()) return line.status();
+  return line->config;
+}
+
+std::string File(const std::string& text) {
+  const std::string path = ::testing::TempDir() + "/kvgate.yaml";
+  std::ofstream(path) << text;
+  return path;
+}
+
+void Refuses(const absl::StatusOr<Config>& config, const std::vector<std::string>& words) {
+  ASSERT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
+  for (const std::string& word : words) {
+    EXPECT_THAT(std::string(config.status().message()), HasSubstr(word));
+  }
+}
+
+TEST(Config, OnlyADataDirectoryIsNeeded) {
+  const Config config = *Parse({"--data-dir=/d"});
+  EXPECT_EQ(config.run_dir, "/d/run");
+  EXPECT_EQ(config.grpc_tcp, "") << "TCP is off";
+  EXPECT_EQ(config.metrics, "127.0.0.1:0");
+  EXPECT_THAT(config.tenants, ElementsAre("default"));
+  EXPECT_EQ(config.staging_bytes_total(), config.memory_bytes / 8);
+}
+
+TEST(Config, NoDataDirectoryIsRefused) { Refuses(Parse({}), {"--data-dir"}); }
+
+TEST(Config, DataDirectoriesMayBeRepeatedOrStandWithCommas) {
+  EXPECT_THAT(Parse({"--data-dir=/a", "--data-dir=/b,/c"})->data_dirs,
+              ElementsAre("/a", "/b", "/c"));
+}
+
+TEST(Config, AFlagBeatsTheEnvironmentBeatsTheFileBeatsTheDefault) {
+  const std::string file = "--config=" + File("memory: 64MiB\ndata_dir: [/a, /b]\n");
+  EXPECT_EQ(Parse({file})->memory_bytes, 64ull << 20);
+  EXPECT_THAT(Parse({file})->data_dirs, ElementsAre("/a", "/b"));
+  const Variable variable("KVGATE_MEMORY", "128MiB");
+  EXPECT_EQ(Parse({file})->memory_bytes, 128ull << 20);
+  EXPECT_EQ(Parse({file, "--memory=256MiB"})->memory_bytes, 256ull << 20);
+}
+
+TEST(Config, TheFileMayComeFromTheEnvironment) {
+  const std::string path = File("flush_delay_ms: 7\n");
+  const Variable variable("KVGATE_CONFIG", path.c_str());
+  EXPECT_EQ(Parse({"--data-dir=/d"})->flush_delay_ms, 7u);
+}
+
+TEST(Config, AnUnknownKeyNamesTheNearestOne) {
+  Refuses(Parse({"--data-dir=/d", "--config=" + File("flush_dlay_ms: 7\n")}),
+          {"flush_dlay_ms", "\"flush_delay_ms\""});
+}
+
+TEST(Config, AFileThatIsNoMapIsRefused) {
+  Refuses(Parse({"--data-dir=/d", "--config=" + File("- a\n- b\n")}), {"kvgate.yaml", "map"});
+  Refuses(Parse({"--data-dir=/d", "--config=" + File("memory: {a: b}\n")}), {"kvgate.yaml"});
+  Refuses(Parse({"--data-dir=/d", "--config=" + File("memory: [\n")}), {"kvgate.yaml"});
+  Refuses(Parse({"--data-dir=/d", "--config=/nowhere.yaml"}), {"/nowhere.yaml"});
+}
+
+TEST(Config, AnErrorSaysWhereTheValueStood) {
+  Refuses(Parse({"--data-dir=/d", "--memory=x"}), {"--memory", "\"x\""});
+  Refuses(Parse({"--data-dir=/d", "--config=" + File("memory: y\n")}),
+          {"kvgate.yaml: memory", "\"y\""});
+  const Variable variable("KVGATE_MEMORY", "z");
+  Refuses(Parse({"--data-dir=/d"}), {"KVGATE_MEMORY", "\"z\""});
+}
+
+TEST(Config, LimitsAreChecked) {
+  Refuses(Parse({"--data-dir=/d", "--memory=15MiB"}), {"--memory", "15MiB", "16MiB"});
+  Refuses(Parse({"--data-dir=/d", "--receive-bytes=1MiB"}), {"--receive-bytes", "1MiB"});
+  Refuses(Parse({"--data-dir=/d", "--memory=64MiB", "--staging-bytes=33MiB"}),
+          {"--staging-bytes", "33MiB", "64MiB"});
+  Refuses(Parse({"--data-dir=/d", "--flush-delay-ms=1001"}), {"--flush-delay-ms", "1001", "1000"});
+  Refuses(Parse({"--data-dir=/d", "--tenants=a,b,c,d,e,f,g,h,i"}), {"--tenants", "9", "8"});
+  Refuses(Parse({"--data-dir=/d", "--tenants=a,a"}), {"twice"});
+  Refuses(Parse({"--data-dir=/d", "--tenants=../x"}), {"../x"});
+  Refuses(Parse({"--data-dir=/d", "--namespaces-max=0"}), {"--namespaces-max"});
+}
+
+TEST(Config, WordsAreKnownOrRefused) {
+  EXPECT_EQ(Parse({"--data-dir=/d", "--io-engine=posix"})->io_engine,
+            storage::DiskOptions::Engine::kPosix);
+  Refuses(Parse({"--data-dir=/d", "--io-engine=aio"}), {"--io-engine", "aio", "posix"});
+  Refuses(Parse({"--data-dir=/d", "--log-level=loud"}), {"--log-level", "loud"});
+  Refuses(Parse({"--data-dir=/d", "--unknown=1"}), {"--unknown"});
+}
+
+TEST(Config, ABarePortListensOnLoopback) {
+  EXPECT_EQ(Parse({"--data-dir=/d", "--grpc-tcp=7070"})->grpc_tcp, "127.0.0.1:7070");
+  EXPECT_EQ(Parse({"--data-dir=/d", "--grpc-tcp=0.0.0.0:7070"})->grpc_tcp, "0.0.0.0:7070");
+  EXPECT_EQ(Parse({"--data-dir=/d", "--metrics=off"})->metrics, "");
+  Refuses(Parse({"--data-dir=/d", "--grpc-tcp=host"}), {"--grpc-tcp", "host"});
+  Refuses(Parse({"--data-dir=/d", "--grpc-tcp=host:99999"}), {"--grpc-tcp", "99999"});
+}
+
+TEST(ParseBytes, UnitsAreBinaryOrDecimalByName) {
+  EXPECT_EQ(*ParseBytes("4096"), 4096u);
+  EXPECT_EQ(*ParseBytes("512MiB"), 512ull << 20);
+  EXPECT_EQ(*ParseBytes("1 GiB"), 1ull << 30);
+  EXPECT_EQ(*ParseBytes("2GB"), 2'000'000'000u);
+  for (const char* text : {"", "MiB", "1.5GiB", "-1", "12XB", "99999999999TiB", "1M"}) {
+    EXPECT_FALSE(ParseBytes(text).ok()) << text;
+  }
+}
+
+TEST(ParseBytes, FormatIsExact) {
+  EXPECT_EQ(FormatBytes(512ull << 20), "512MiB");
+  EXPECT_EQ(FormatBytes((1ull << 20) + 1), "1048577B");
+  EXPECT_EQ(FormatBytes(0), "0B");
+}
+
+}  // namespace
+}  // namespace kvgate::gateway
