@@ -25,7 +25,7 @@ struct LogOptions {
   double reinsert_share_max = 0.11;      // of a reclaimed segment, averaged over 16
   uint64_t batch_bytes_max = 4 << 20;    // values below 1 MiB are packed up to this…
   uint32_t flush_delay_ms = 2;           // …or this long
-  uint64_t write_queue_bytes_max = 64 << 20;  // above: values stay VOLATILE
+  uint64_t write_queue_bytes_max = 128 << 20;  // above 1/4 a Set waits, above all of it: VOLATILE
   bool checkpoint = true;                // RocksDB beside the first directory; false in tests only
 };
 

@@ -22,7 +22,6 @@ namespace kvgate::storage {
   X(get_misses_io_error_total)    \
   X(get_bytes_memory_total)       \
   X(get_bytes_disk_total)         \
-  X(get_large_allocations_total)  \
   X(set_stored_total)             \
   X(set_held_total)               \
   X(set_not_admitted_total)       \
@@ -32,6 +31,7 @@ namespace kvgate::storage {
   X(set_timed_out_total)          \
   X(set_bytes_total)              \
   X(set_granted_volatile_total)   \
+  X(set_held_back_total)          \
   X(lookup_keys_total)            \
   X(lookup_keys_held_total)       \
   X(deletes_total)                \

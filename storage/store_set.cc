@@ -171,8 +171,14 @@ SetResult StoreImpl::WriteThrough(const IndexEntry& entry, std::string key, bool
   const Durability wanted = call->durability;
   const bool wait = WantsLog(wanted);
   const bool fits = entry.length <= disk_value_bytes_max_;
+  // Writers that are faster than the disk would fill memory with what is not written yet, and it
+  // would be evicted unwritten: above a quarter of the queue their acknowledgement waits for the
+  // write. Nobody's thread waits, and at answer_by they hear BUFFERED all the same.
+  const bool held_back = !wait && append_bytes_ > append_bytes_max_ / 4;
   if (wanted != Durability::kVolatile && fits &&
-      QueueValue(entry, wanted == Durability::kDevice, wait ? call : nullptr, i, deferred)) {
+      QueueValue(entry, wanted == Durability::kDevice, wait || held_back ? call : nullptr, i,
+                 deferred)) {
+    if (held_back) Count(counters_.set_held_back_total);
     // TIMED_OUT until the log says otherwise.
     return wait ? SetResult{SetState::kTimedOut, Durability::kBuffered}
                 : SetResult{SetState::kStored, Durability::kBuffered};
