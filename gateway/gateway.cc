@@ -34,7 +34,8 @@ storage::StoreOptions StoreOptionsOf(const Config& config) {
   // Staging lies in memory that the operator gave: what is left is the pool.
   options.memory.bytes_max = config.memory_bytes - config.staging_bytes_total();
   if (config.disk_bytes > 0) options.log.directories = config.data_dirs;
-  options.log.bytes_max = config.disk_bytes;
+  // The same whole MiB for each directory.
+  options.log.bytes_max = config.disk_bytes - config.disk_bytes % (config.data_dirs.size() << 20);
   options.log.segment_bytes = config.segment_bytes;
   options.log.flush_delay_ms = config.flush_delay_ms;
   options.disk.engine = config.io_engine;

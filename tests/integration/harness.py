@@ -82,6 +82,18 @@ class Daemon:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def freeze(self) -> None:
+        """SIGSTOP; returns when every thread has stopped."""
+        self.send(signal.SIGSTOP)
+        limit = time.monotonic() + HANG_S
+        tasks = Path(f"/proc/{self.pid}/task")
+        while any(_state(task) not in "Tt" for task in tasks.iterdir()):
+            assert time.monotonic() < limit, "a thread runs on after SIGSTOP"
+            time.sleep(0.001)
+
+    def thaw(self) -> None:
+        self.send(signal.SIGCONT)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends the signal, waits for the end, answers the exit status."""
         if self._process is None:
@@ -115,6 +127,10 @@ class Daemon:
                 admin_pb().StatsRequest(prefix=prefix), timeout=HANG_S
             )
         return {counter.name: counter.value for counter in answer.counters}
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 class Client:

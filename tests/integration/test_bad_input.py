@@ -2,7 +2,6 @@
 """Bad input: a canonical code, a text with field, value and limit, nothing stored, nobody harmed."""
 
 import contextlib
-import signal
 
 import grpc
 import harness
@@ -199,12 +198,12 @@ def test_expired_deadline(daemon, client):
 
 
 def test_deadline_that_passes_while_the_daemon_hangs(daemon, client):
-    daemon.send(signal.SIGSTOP)
+    daemon.freeze()
     try:
         with refused(grpc.StatusCode.DEADLINE_EXCEEDED):
             client.set({b"hung": value_of(b"hung", 100_000)}, timeout=0.2)
     finally:
-        daemon.send(signal.SIGCONT)
+        daemon.thaw()
     answer = client.get([b"hung"])
     assert list(answer.values) in ([], [value_of(b"hung", 100_000)])
 

@@ -19,7 +19,7 @@ def traced(start):
         trace = start.folder / "trace"
         # -D: the daemon itself is our child, and strace ends with it.
         wrapper = ("strace", "-D", "-f", "-qq", "-o", str(trace), "-e")
-        wrapper += ("trace=openat,io_uring_setup,io_uring_enter,preadv,pread64,pwritev,pwrite64",)
+        wrapper += ("trace=openat,fcntl,io_uring_setup,io_uring_enter,preadv,pread64,pwritev,pwrite64",)
         daemon = start(*harness.SMALL, *flags, wrapper=wrapper, data_dir=data_dir)
         daemon.calls = lambda: trace.read_text(errors="replace").splitlines()
         return daemon
@@ -47,8 +47,9 @@ def use_disk(start_daemon, start):
 def test_data_goes_past_the_page_cache_by_io_uring(start, traced):
     daemon = use_disk(traced, start)
     calls = daemon.calls()
-    opened = [line for line in calls if "kvgate.data" in line]
-    assert any("O_DIRECT" in line for line in opened), opened
+    opened = [re.search(r"= (\d+)$", line) for line in calls if "kvgate.data" in line]
+    direct = [line for line in calls if "F_SETFL" in line and "O_DIRECT" in line]
+    assert any(f"fcntl({fd[1]}, " in line for fd in opened if fd for line in direct), direct
     assert any("io_uring_enter" in line for line in calls)
     assert daemon.client().open().disk_mode == "direct"
 
