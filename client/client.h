@@ -47,11 +47,11 @@ struct Outcome {
 enum class Reason : uint8_t {
   kOk = 0,
   kNotHeld = 1,
-  kNotReady = 2,     // the server could not have it in memory in time
+  kNotReady = 2,  // the server could not have it in memory in time
   kNotSent = 3,
   kUnpinned = 4,
   kStaleToken = 5,
-  kCorrupt = 6,      // the server found its bytes bad
+  kCorrupt = 6,  // the server found its bytes bad
   kIoError = 7,
   kDeadline = 8,
   kUnavailable = 9,  // no gateway, or breaker open
@@ -59,13 +59,13 @@ enum class Reason : uint8_t {
   kRevoked = 11,     // the lease ended before the copy was done
   kChecksum = 12,    // the copy did not verify here
   kOverloaded = 13,
-  kWrongSize = 14,   // the value's length is not that of the target buffer
-  kNotAdmitted = 15, // Set: refused by admission
-  kDataLoss = 16,    // Set: producer CRC mismatch
+  kWrongSize = 14,    // the value's length is not that of the target buffer
+  kNotAdmitted = 15,  // Set: refused by admission
+  kDataLoss = 16,     // Set: producer CRC mismatch
   kNoSpace = 17,
-  kTimedOut = 18,    // Set: stored, durability not reached in time
+  kTimedOut = 18,  // Set: stored, durability not reached in time
   kTooLarge = 19,
-  kAlreadyHeld = 20, // Set: IF_ABSENT, already there (not a failure)
+  kAlreadyHeld = 20,  // Set: IF_ABSENT, already there (not a failure)
   kInternal = 21,
 };
 std::string_view ReasonName(Reason reason);  // "not_held" …
@@ -82,8 +82,8 @@ struct Options {
   uint64_t staging_bytes = 32ull << 20;
   Verify verify = Verify::kDefault;  // sampled (1/64) on shared memory, always over gRPC
   uint32_t connect_timeout_ms = 200;
-  uint32_t breaker_failures = 5;     // or 1 s without an answer
-  uint32_t breaker_open_ms = 200;    // first pause; doubles with jitter up to 2 s
+  uint32_t breaker_failures = 5;   // or 1 s without an answer
+  uint32_t breaker_open_ms = 200;  // first pause; doubles with jitter up to 800 ms
 };
 
 using Deadline = int64_t;  // CLOCK_MONOTONIC nanoseconds; see DeadlineIn
@@ -226,17 +226,23 @@ class Client {
 
   // Connects if need be and opens the namespace. On success *ns is this client's own number for it,
   // good over restarts of the gateway: the client opens it again by itself after re-attaching.
-  // When the gateway is away: kUnavailable, and *ns is still given, so that it works once it is back.
+  // When the gateway is away: kUnavailable, and *ns is still given, so that it works once it is
+  // back.
   virtual Outcome Open(const OpenRequest& request, Deadline deadline, uint64_t* ns,
                        OpenReply* reply) = 0;
   virtual Outcome Lookup(const LookupRequest& request, Deadline deadline, LookupReply* reply) = 0;
-  // results.size() == number of keys (or count). Every result is filled, whatever the outcome.
-  virtual Outcome Get(const GetRequest& request, Deadline deadline, std::span<GetResult> results) = 0;
-  // Values in one piece inside staging memory go without a copy here. Not retried once sent, unless
-  // IF_ABSENT.
-  virtual Outcome Set(const SetRequest& request, Deadline deadline, std::span<SetResult> results) = 0;
+  // results.size() == number of keys (or count). Every result is filled, whatever the outcome. What
+  // did not fit one answer is asked for again.
+  virtual Outcome Get(const GetRequest& request, Deadline deadline,
+                      std::span<GetResult> results) = 0;
+  // Values in one piece inside staging memory go without a copy here; after a Set that timed out,
+  // free that memory rather than fill it again: it may still be read. Not retried once sent, unless
+  // IF_ABSENT. More than one message may carry is split along the chain.
+  virtual Outcome Set(const SetRequest& request, Deadline deadline,
+                      std::span<SetResult> results) = 0;
   virtual Outcome Offer(const OfferRequest& request, Deadline deadline, OfferReply* reply) = 0;
-  virtual Outcome Delete(const DeleteRequest& request, Deadline deadline, std::span<bool> found) = 0;
+  virtual Outcome Delete(const DeleteRequest& request, Deadline deadline,
+                         std::span<bool> found) = 0;
   virtual Outcome Touch(uint64_t ns, std::string_view last_key, uint8_t group, const Hints& hints,
                         Deadline deadline) = 0;
   virtual Outcome Pin(uint64_t ns, uint64_t token, uint32_t pin_ms, Deadline deadline,

@@ -32,9 +32,11 @@ class Transport {
   // verify[i] != 0: check the CRC32C of value i after the copy, answer kChecksum on a mismatch.
   virtual Outcome Get(const GetRequest& request, Deadline deadline, std::span<const uint8_t> verify,
                       std::span<GetResult> results) = 0;
-  virtual Outcome Set(const SetRequest& request, Deadline deadline, std::span<SetResult> results) = 0;
+  virtual Outcome Set(const SetRequest& request, Deadline deadline,
+                      std::span<SetResult> results) = 0;
   virtual Outcome Offer(const OfferRequest& request, Deadline deadline, OfferReply* reply) = 0;
-  virtual Outcome Delete(const DeleteRequest& request, Deadline deadline, std::span<bool> found) = 0;
+  virtual Outcome Delete(const DeleteRequest& request, Deadline deadline,
+                         std::span<bool> found) = 0;
   virtual Outcome Touch(uint64_t ns, std::string_view last_key, uint8_t group, const Hints& hints,
                         Deadline deadline) = 0;
   virtual Outcome Pin(uint64_t ns, uint64_t token, uint32_t pin_ms, Deadline deadline,
@@ -51,7 +53,8 @@ class Transport {
 };
 
 // client/local_transport.cc. Null with *outcome set when the door is not there or refuses.
-std::unique_ptr<Transport> ConnectLocal(const Options& options, Deadline deadline, Outcome* outcome);
+std::unique_ptr<Transport> ConnectLocal(const Options& options, Deadline deadline,
+                                        Outcome* outcome);
 
 // client/grpc/: symbol of libkvgate_grpc.so, found by dlopen(RTLD_LOCAL). The Transport is deleted
 // through its virtual destructor. `abi` = kTransportAbi, or null is returned.

@@ -4,11 +4,11 @@
  * client/client.h; only the forms differ: plain structs, pointers, no allocation that the caller
  * must free except clients and staging memory.
  *
- * Every struct that may grow starts with struct_bytes = sizeof of it, set by the caller; the library
- * reads no further. Functions return a google.rpc.Code (0 = OK); `error`, when not NULL, gets a
- * NUL-ended text. Numbers of enums are those of kvgate.v1 (match, tier, mode, durability, advice,
- * offer state) and of client.h (reason). Nothing here throws; any function may be called from any
- * thread.
+ * Every struct that may grow starts with struct_bytes = sizeof of it, set by the caller; the
+ * library reads no further. Functions return a google.rpc.Code (0 = OK); `error`, when not NULL,
+ * gets a NUL-ended text. Numbers of enums are those of kvgate.v1 (match, tier, mode, durability,
+ * advice, offer state) and of client.h (reason). Nothing here throws; any function may be called
+ * from any thread.
  */
 #ifndef KVGATE_H_
 #define KVGATE_H_
@@ -43,9 +43,9 @@ typedef struct kvgate_options {
   const char* grpc_target;  /* "unix:/path", "host:port", NULL: none */
   const char* grpc_library; /* NULL: libkvgate_grpc.so beside this library */
   const char* client_name;
-  uint64_t producer;        /* 0: drawn at random */
-  uint64_t staging_bytes;   /* 0: 32 MiB */
-  uint32_t verify;          /* 0 default, 1 always, 2 sampled 1/64, 3 never */
+  uint64_t producer;           /* 0: drawn at random */
+  uint64_t staging_bytes;      /* 0: 32 MiB */
+  uint32_t verify;             /* 0 default, 1 always, 2 sampled 1/64, 3 never */
   uint32_t connect_timeout_ms; /* 0: 200 */
   uint32_t breaker_open_ms;    /* 0: 200 */
 } kvgate_options;
@@ -91,7 +91,7 @@ typedef struct kvgate_lookup_result {
   uint64_t pin_token;
   double predicted_load_ms;
   uint32_t advice;
-  uint32_t groups; /* filled entries of `held` */
+  uint32_t groups;         /* filled entries of `held` */
   kvgate_group_held* held; /* caller's array, one a query */
   size_t held_count;
   uint8_t* bitmap; /* caller's, for the first MEMBERSHIP query; may be NULL */
@@ -185,7 +185,8 @@ int kvgate_touch(kvgate_client* client, uint64_t ns, kvgate_bytes last_key, uint
                  double timeout_ms, char* error);
 int kvgate_pin(kvgate_client* client, uint64_t ns, uint64_t token, uint32_t pin_ms,
                double timeout_ms, uint32_t* granted_ms, char* error);
-int kvgate_unpin(kvgate_client* client, uint64_t ns, uint64_t token, double timeout_ms, char* error);
+int kvgate_unpin(kvgate_client* client, uint64_t ns, uint64_t token, double timeout_ms,
+                 char* error);
 int kvgate_ping(kvgate_client* client, double timeout_ms, char* error);
 
 void* kvgate_staging_alloc(kvgate_client* client, size_t bytes); /* NULL: none left */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How one call of a caller becomes several messages: a Set by payload, a Get by what was not sent.
-// Pure functions over a chain's keys, depth and root (rule 40: `root` is the first key of the root
+// Pure functions over a chain's keys, depth and root (`root` is the first key of the root
 // group in which the first key lies, empty exactly when the key begins a group).
 #pragma once
 

@@ -35,7 +35,7 @@ class Namespaces {
   // The server does not know this handle (any more).
   void Lost(uint64_t number, uint64_t handle);
 
-  // g of rule 40 for a group of this namespace; 0 = unknown (never opened).
+  // Keys of a root group, for a KV group of this namespace; 0 = unknown (never opened).
   uint32_t RootGroupKeys(uint64_t number, uint32_t group) const;
   // Payload that one message may carry; 0 = unknown.
   uint64_t PayloadBytesMax(uint64_t number) const;

@@ -249,7 +249,9 @@ Outcome ReadGetMessage(const grpc::ByteBuffer& message, Deadline deadline,
   const grpc::Status dumped = message.Dump(&slices);
   const char* wrong = "slices that cannot be read";
   if (dumped.ok()) {
-    SliceCursor cursor(slices);
+    std::vector<std::span<const uint8_t>> views;
+    for (const grpc::Slice& slice : slices) views.emplace_back(slice.begin(), slice.size());
+    SliceCursor cursor(views);
     wrong = GetReader(cursor, deadline, targets, verify, results).Read();
   }
   if (wrong == nullptr) return Outcome{wire::Code::kOk, true, ""};

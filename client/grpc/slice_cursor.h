@@ -5,20 +5,18 @@
 // Threads: thread-compatible. The slices must outlive it.
 #pragma once
 
-#include <grpcpp/support/slice.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
-#include <vector>
 
 namespace kvgate::client {
 
 class SliceCursor {
  public:
-  explicit SliceCursor(const std::vector<grpc::Slice>& slices) : slices_(slices) {
-    for (const grpc::Slice& slice : slices) left_ += slice.size();
+  explicit SliceCursor(std::span<const std::span<const uint8_t>> slices) : slices_(slices) {
+    for (const auto& slice : slices) left_ += slice.size();
   }
 
   uint64_t left() const { return left_; }
@@ -31,7 +29,7 @@ class SliceCursor {
     }
     if (slice_ == slices_.size() || bytes == 0) return nullptr;
     *given = std::min(bytes, slices_[slice_].size() - at_);
-    const uint8_t* data = slices_[slice_].begin() + at_;
+    const uint8_t* data = slices_[slice_].data() + at_;
     at_ += *given;
     left_ -= *given;
     return data;
@@ -73,7 +71,7 @@ class SliceCursor {
     return true;
   }
 
-  const std::vector<grpc::Slice>& slices_;
+  const std::span<const std::span<const uint8_t>> slices_;
   size_t slice_ = 0;
   size_t at_ = 0;
   uint64_t left_ = 0;
