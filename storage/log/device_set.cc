@@ -4,7 +4,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
-#include <optional>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/aligned_buffer.h"
@@ -54,17 +54,25 @@ absl::Status Refused(const Disk& disk, absl::string_view why) {
   return absl::FailedPreconditionError(absl::StrCat(disk.name(), ": ", why));
 }
 
+// What a cut leaves of the very first superblock that a format writes: its copies are synced one by
+// one, so that only one can be torn. (Members 24 and up are not looked for: such a disk is refused.)
+bool IsTornFirstCopy(std::span<const std::byte> page) {
+  return std::memcmp(page.data(), internal::kSuperblockMagic, 8) == 0 ||
+         internal::AllZero(page.first(offsetof(DiskSuperblock, crc)));
+}
+
 // Two equal copies of the highest generation win.
 absl::StatusOr<Found> ReadSuperblocks(Disk& disk) {
   std::vector<Superblock> copies;
-  bool blank = true;
+  int blank = 0, torn = 0;
   AlignedBuffer page(kPageBytes);
   for (uint64_t offset : SuperblockOffsets(disk.bytes())) {
     if (absl::Status s = disk.ReadSync(offset, page.span()); !s.ok()) return s;
     absl::StatusOr<Superblock> copy = DecodeSuperblock(page.span());
     if (copy.ok()) copies.push_back(*std::move(copy));
     else if (absl::IsFailedPrecondition(copy.status())) return Refused(disk, copy.status().message());
-    blank = blank && internal::AllZero(page.span());
+    else if (internal::AllZero(page.span())) ++blank;
+    else if (IsTornFirstCopy(page.span())) ++torn;
   }
   std::sort(copies.begin(), copies.end(),
             [](const auto& a, const auto& b) { return a.generation > b.generation; });
@@ -73,7 +81,7 @@ absl::StatusOr<Found> ReadSuperblocks(Disk& disk) {
     const bool ready = copies[i].state == SuperblockState::kReady;
     return Found{ready ? Found::kReady : Found::kFormatting, copies[i]};
   }
-  if (blank) return Found{};
+  if (blank == 4 || (blank == 3 && torn == 1)) return Found{};
   if (std::any_of(copies.begin(), copies.end(),
                   [](const auto& c) { return c.state == SuperblockState::kReady; })) {
     return Refused(disk, "only one intact superblock of four is left: restore the disk from a copy, "
@@ -159,8 +167,9 @@ absl::Status WriteSuperblocks(Disk& disk, const Superblock& superblock) {
   EncodeSuperblock(superblock, std::span<std::byte, kPageBytes>(page.data(), kPageBytes));
   for (uint64_t offset : SuperblockOffsets(superblock.device_bytes)) {
     if (absl::Status s = disk.WriteSync(offset, page.span()); !s.ok()) return s;
+    if (absl::Status s = disk.SyncSync(); !s.ok()) return s;  // one copy at a time can be torn
   }
-  return disk.SyncSync();
+  return absl::OkStatus();
 }
 
 absl::Status WriteSegmentHeaders(Disk& disk, const Superblock& superblock, const Anchor& anchor) {

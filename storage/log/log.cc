@@ -58,10 +58,9 @@ absl::Status LogImpl::Recover(const RecoverSink& sink) {
   // Values whose age nobody knows must not come back at the next start either.
   for (RecordMeta meta : recovery.take_ttl_dropped()) {
     meta.type = RecordType::kTombstone;
-    meta.birth_seq = context_->table.sequence_max() + 1;
-    WriteItem item{.charge = 512};
-    item.request.meta = meta;
-    writer_.AppendAgain(std::move(item));
+    AppendRequest request;
+    request.meta = meta;
+    writer_.Append(std::move(request));
   }
   return absl::OkStatus();
 }

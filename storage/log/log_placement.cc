@@ -85,6 +85,10 @@ std::shared_ptr<OpenSegment> LogWriter::FindPlace(const Job& job, uint32_t pages
     DropFailed(device);
     if (!context_->device(device).health.Allows(context_->clock->Now())) continue;
     if (std::shared_ptr<OpenSegment> segment = FindPlaceOn(device, job, pages, records)) {
+      if (!job.reclaim && segment->for_reclaim) {
+        segment->for_reclaim = false;
+        context_->table.SetCopies(segment->id, false);
+      }
       next_device_ = (device + 1) % devices;
       return segment;
     }
@@ -96,6 +100,7 @@ std::shared_ptr<OpenSegment> LogWriter::FindPlaceOn(uint32_t device, const Job& 
                                                 std::span<const BatchRecord> records) {
   const uint32_t total = context_->device(device).segment_pages();
   const auto left = [&](const OpenSegment& segment) -> uint32_t {
+    if (!job.reclaim && segment.for_reclaim && context_->table.FreeCount(device) == 0) return 0;
     if (!segment.footer.Fits(job.ns.id, records)) return 0;
     const uint32_t used = segment.next_page + segment.footer.Pages(records.size());
     return used < total ? total - used : 0;
@@ -122,8 +127,11 @@ std::shared_ptr<OpenSegment> LogWriter::OpenOn(uint32_t device, bool reclaim) {
   const auto taken = context_->table.TakeFree(device, reclaim ? 0 : 1);
   if (!taken) return nullptr;
   const auto& [id, info] = *taken;
-  open_[device].push_back(std::make_shared<OpenSegment>(id, info.lap, info.sequence));
-  return open_[device].back();
+  auto segment = std::make_shared<OpenSegment>(id, info.lap, info.sequence);
+  segment->for_reclaim = reclaim && context_->table.FreeCount(device) == 0;
+  context_->table.SetCopies(id, segment->for_reclaim);
+  open_[device].push_back(segment);
+  return segment;
 }
 
 void LogWriter::HandOver(uint32_t device, size_t index) {

@@ -15,6 +15,8 @@ namespace kvgate::storage {
 namespace {
 
 constexpr uint64_t kOwnBatchBytes = 1 << 20;  // such values are not copied
+// Re-emitted tombstones have no key: so many fill one page, as densely as they ever lay before.
+constexpr size_t kTombstonesAPage = 50;
 constexpr absl::Duration kSpaceWait = absl::Seconds(1);
 
 }  // namespace
@@ -109,9 +111,10 @@ void LogWriter::AppendAgain(WriteItem item) {
   Fail(item, absl::CancelledError("the log is closing"));
 }
 
-void LogWriter::Poke() {
+void LogWriter::Poke(bool give_up) {
   absl::MutexLock lock(&mutex_);
   poked_ = true;
+  give_up_ = give_up_ || give_up;
 }
 
 uint64_t LogWriter::queued_bytes() const {
@@ -179,6 +182,7 @@ LogWriter::Work LogWriter::WaitForWork() {
   mutex_.AwaitWithDeadline(absl::Condition(&ready), wake_at);
   poked_ = false;
   work.stop = stop_;
+  work.give_up = std::exchange(give_up_, false);
   work.flushes.swap(flushes_);
   const auto take = [&work](std::deque<WriteItem>& from) {
     work.items.insert(work.items.end(), std::make_move_iterator(from.begin()),
@@ -207,6 +211,9 @@ void LogWriter::Run() {
       packers_.clear();
       jobs_.clear();
       return;
+    }
+    if (work.give_up) {
+      for (Job& job : jobs_) job.give_up = absl::InfinitePast();
     }
     Sort(std::move(work.items));
     waiting_flushes_.insert(waiting_flushes_.end(), work.flushes.begin(), work.flushes.end());
@@ -253,7 +260,9 @@ void LogWriter::Pack(WriteItem item, const NamespaceRef& ns) {
   }
   packer.payload_bytes += bytes;
   packer.items.push_back(std::move(item));
-  if (packer.items.size() == kBatchEntriesMax || packer.payload_bytes >= batch_bytes_max_) {
+  const size_t items_max =
+      key.second && packer.payload_bytes == 0 ? kTombstonesAPage : kBatchEntriesMax;
+  if (packer.items.size() >= items_max || packer.payload_bytes >= batch_bytes_max_) {
     Close(key);
   }
 }

@@ -7,7 +7,9 @@
 //  1. One thread places all batches, so "opened so far" is well defined: a tombstone's birth_seq is
 //     the highest sequence at the moment it is placed, and every record of its key that was placed
 //     before lies in a segment at or below it; one that comes later is dropped (KillRing).
-//  2. At most two open segments a device. The last free segment of a device is for reclaim only.
+//  2. At most two open segments a device. The last free segment of a device is for reclaim only, and
+//     holds only copies of what still exists until another is free: so a crash can never leave a
+//     device without a segment to reclaim into.
 //  3. Records wait only in the queue, whose bytes are bounded; a batch waits for a free segment for
 //     a second at most, then its records end with RESOURCE_EXHAUSTED.
 // Threads: thread-safe; owns the thread "kv-log-write". Stop: the destructor ends what is queued
@@ -48,8 +50,8 @@ class LogWriter {
   void AppendAgain(WriteItem item);
   // Until everything appended before was written and synced, and with `seal` given to the sealer.
   absl::Status Flush(bool seal, absl::Time deadline);
-  // A segment became free.
-  void Poke();
+  // A segment became free; or, with `give_up`, none will soon: what waits for one ends now.
+  void Poke(bool give_up = false);
 
   uint64_t queued_bytes() const;
 
@@ -74,7 +76,7 @@ class LogWriter {
   struct Work {
     std::vector<WriteItem> items;
     std::vector<std::shared_ptr<FlushRequest>> flushes;
-    bool stop = false;
+    bool stop = false, give_up = false;
   };
 
   absl::Status Check(const AppendRequest& request) const;
@@ -133,6 +135,7 @@ class LogWriter {
   std::set<uint64_t> outstanding_ ABSL_GUARDED_BY(mutex_);  // batch_seq of batches in flight
   uint64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool poked_ ABSL_GUARDED_BY(mutex_) = false;
+  bool give_up_ ABSL_GUARDED_BY(mutex_) = false;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
 
   std::thread thread_;

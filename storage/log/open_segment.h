@@ -66,6 +66,9 @@ class OpenSegment {
   uint32_t next_page = 1;
   uint64_t last_batch_seq = 0;
   FooterBuilder footer;
+  // Took the device's last free segment: for reclaim alone until another one is free, so that a
+  // crash meanwhile leaves only copies in it (Recovery::FreeCopies).
+  bool for_reclaim = false;
 
   // Before a batch's writes are submitted.
   void Begin(std::shared_ptr<InFlightBatch> batch);

@@ -92,6 +92,7 @@ bool Reclaimer::Work(uint32_t device) {
   const absl::Status status = Reclaim(victim->first, victim->second);
   if (status.ok()) return true;
   context_->counters.reclaim_failures++;
+  if (context_->table.FreeCount(device) <= 1) writer_->Poke(true);
   // Not a spin: what failed (a full or failing disk) will still fail in a microsecond.
   context_->table.WaitForChange(context_->table.changes(), kRetryAfter);
   return moved;
@@ -246,6 +247,36 @@ void Reclaimer::EndSuperseding(const Victim& victim, const std::vector<bool>& co
   }
 }
 
+absl::Status Reclaimer::WriteAgain(Victim* victim, const LogOwner::Verdict& verdict,
+                                   std::vector<bool>* copied) {
+  Copies copies;
+  CopyTombstones(*victim, &copies);
+  if (absl::Status s = copies.Wait(); !s.ok()) return s;
+  CopyValues(victim, verdict, &copies, copied);
+  if (absl::Status s = copies.Wait(); !s.ok()) return s;
+  std::vector<Copies::Ended> ended;
+  {
+    absl::MutexLock lock(&copies.state->mutex);
+    ended = std::move(copies.state->values);
+  }
+  for (const Copies::Ended& one : ended) {
+    if (!one.place.ok()) (*copied)[one.record] = false;
+  }
+  EndSuperseding(*victim, *copied, &copies);
+  if (absl::Status s = copies.Wait(); !s.ok()) return s;
+  if (stop_) return absl::CancelledError("the log is closing");
+
+  context_->table.ClearCopies();
+  for (const Copies::Ended& one : ended) {
+    if (!one.place.ok()) continue;
+    context_->counters.reinserted_records++;
+    const LogRecord& record = victim->records[one.record];
+    const Place from{.segment = victim->id.global(), .first_page = record.first_page};
+    context_->owner->Moved(record.meta, from, *one.place);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Reclaimer::Reclaim(SegmentId id, const SegmentInfo& info) {
   const uint64_t position = context_->ring.position();
   absl::StatusOr<Victim> victim = Load(id, info);
@@ -259,38 +290,26 @@ absl::Status Reclaimer::Reclaim(SegmentId id, const SegmentInfo& info) {
   }
   LogOwner::Verdict verdict;
   if (!metas.empty()) verdict = context_->owner->JudgeReclaim(id.global(), metas, places);
-
-  Copies copies;
   std::vector<bool> copied(victim->records.size(), false);
-  CopyValues(&*victim, verdict, &copies, &copied);
-  CopyTombstones(*victim, &copies);
-  absl::Status written = copies.Wait();
-  std::vector<Copies::Ended> ended;
-  {
-    absl::MutexLock lock(&copies.state->mutex);
-    ended = std::move(copies.state->values);
+  if (absl::Status s = WriteAgain(&*victim, verdict, &copied); !s.ok()) {
+    ThrowAwayCopies();
+    return s;
   }
-  for (const Copies::Ended& one : ended) {
-    const RecordMeta& meta = victim->records[one.record].meta;
-    if (!one.place.ok()) {
-      copied[one.record] = false;
-      continue;
-    }
-    context_->counters.reinserted_records++;
-    const Place from{.segment = id.global(), .first_page = victim->records[one.record].first_page};
-    context_->owner->Moved(meta, from, *one.place);
-  }
-  EndSuperseding(*victim, copied, &copies);
-  written.Update(copies.Wait());
-  if (!written.ok()) return written;
-  if (stop_) return absl::CancelledError("the log is closing");
-
   if (!metas.empty()) context_->owner->Forget(id.global(), metas, places);
   context_->counters.dropped_records +=
       victim->values.size() - static_cast<size_t>(std::count(copied.begin(), copied.end(), true));
   context_->table.Close(id);
   if (!context_->table.Idle(id)) return absl::OkStatus();
   return FinishClosing(id);
+}
+
+// Nobody was told of them, and what they copy is still there.
+void Reclaimer::ThrowAwayCopies() {
+  for (const SegmentId id : context_->table.SealedCopies()) {
+    context_->table.Close(id);
+    // A failure leaves it closing, for the next round.
+    if (!FinishClosing(id).ok()) context_->counters.reclaim_failures++;
+  }
 }
 
 absl::Status Reclaimer::FinishClosing(SegmentId id) {

@@ -4,14 +4,15 @@
 //
 // One segment, in this order (a crash between any two steps loses nothing that was acknowledged):
 //  1. its records are read; the owner says which values deserve to be written again;
-//  2. those are read, verified with the key from their batch header, and appended again with their
-//     version, written_s and producer; tombstones are appended again while a live segment is not
-//     younger than their birth_seq; a value that superseded another and is not written again leaves
-//     a tombstone for what it superseded;
-//  3. all that is synced; the owner hears Moved and Forget;
+//  2. tombstones are appended again while a live segment is not younger than their birth_seq; those
+//     values are read, verified with the key from their batch header, and appended again with their
+//     version, written_s and producer; a value that superseded another and is not written again
+//     leaves a tombstone for what it superseded;
+//  3. all that is synced; then the owner hears Moved and Forget;
 //  4. the segment closes to reads; when none is in flight: header of the next lap and erased footer,
 //     fdatasync, checkpoint record deleted, free.
-// A segment whose tombstones could not be written again stays as it is, for a later try.
+// A segment whose tombstones could not be written again stays as it is, for a later try; copies that
+// took the last free segment are thrown away then.
 // Threads: owns the thread "kv-log-reclaim", on which LogOwner is called. Stop joins; the writer
 // must run until then.
 #pragma once
@@ -67,6 +68,10 @@ class Reclaimer {
   void CopyTombstones(const Victim& victim, Copies* copies);
   void EndSuperseding(const Victim& victim, const std::vector<bool>& copied, Copies* copies);
   void AppendTombstone(const RecordMeta& meta, Copies* copies);
+  // Steps 2 and 3; `places` of the values.
+  absl::Status WriteAgain(Victim* victim, const LogOwner::Verdict& verdict,
+                          std::vector<bool>* copied);
+  void ThrowAwayCopies();
   absl::Status FinishClosing(SegmentId id);
 
   LogContext* const context_;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <set>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "storage/log/sealer.h"
@@ -95,7 +97,9 @@ absl::Status Recovery::Accept(SegmentId id, const Footer& footer) {
                                .sequence = footer.info.sequence,
                                .records = static_cast<uint32_t>(footer.records.size()),
                                .tombstones = Tombstones(footer.records)});
-  std::vector<RecoveredRecord>& found = found_.emplace_back();
+  found_.push_back(
+      {.id = id, .sequence = footer.info.sequence, .lap = footer.info.lap, .records = {}});
+  std::vector<RecoveredRecord>& found = found_.back().records;
   found.reserve(footer.records.size());
   for (const LogRecord& record : footer.records) {
     context_->RaiseVersion(record.meta.version);
@@ -174,7 +178,10 @@ absl::Status Recovery::FromWalk(SegmentId id, const Header& header) {
                               .last_batch_seq = end->last_batch_seq,
                               .incarnation = end->incarnation},
                      .builder = std::move(builder)});
-  found_.push_back(std::move(found));
+  found_.push_back({.id = id,
+                    .sequence = end->sequence,
+                    .lap = header.lap,
+                    .records = std::move(found)});
   return absl::OkStatus();
 }
 
@@ -221,17 +228,80 @@ absl::Status Recovery::RecoverSegment(SegmentId id) {
   return absl::OkStatus();
 }
 
+absl::Status Recovery::StartLap(SegmentId id, uint64_t lap) {
+  const LogDevice& device = context_->device(id.device);
+  const SegmentHeader header{.device_uuid = device.uuid,
+                             .segment = id.local,
+                             .lap = lap,
+                             .incarnation = context_->incarnation,
+                             .marks = RecoveredMarks()};
+  if (absl::Status s = WriteSegmentHeader(device, header); !s.ok()) return s;
+  if (absl::Status s = EraseFooter(device, id.local); !s.ok()) return s;
+  context_->table.Restore(id, {.state = SegmentState::kFree, .lap = lap});
+  return absl::OkStatus();
+}
+
 // Segments that nothing explains: a lap above all others, so that none of their old batches counts.
 absl::Status Recovery::RestartLost() {
   for (const SegmentId id : lost_) {
-    const LogDevice& device = context_->device(id.device);
-    const SegmentHeader header{.device_uuid = device.uuid,
-                               .segment = id.local,
-                               .lap = lap_max_ + 1,
-                               .incarnation = context_->incarnation,
-                               .marks = RecoveredMarks()};
-    if (absl::Status s = WriteSegmentHeader(device, header); !s.ok()) return s;
-    context_->table.Restore(id, {.state = SegmentState::kFree, .lap = header.lap});
+    if (absl::Status s = StartLap(id, lap_max_ + 1); !s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+bool Recovery::OnlyCopies(size_t segment) const {
+  using Key = std::tuple<uint64_t, uint64_t, uint32_t, uint8_t, uint8_t, uint64_t, RecordType, bool>;
+  const auto key_of = [](const RecordMeta& meta) {
+    return Key{meta.hash.lo, meta.hash.hi, meta.ns,   meta.group,
+               meta.shard,   meta.version, meta.type, meta.all_siblings};
+  };
+  std::set<Key> missing;
+  for (const RecoveredRecord& record : found_[segment].records) {
+    missing.insert(key_of(record.meta));
+  }
+  for (size_t i = 0; i < found_.size() && !missing.empty(); ++i) {
+    if (i == segment) continue;
+    for (const RecoveredRecord& record : found_[i].records) {
+      missing.erase(key_of(record.meta));
+      if (!record.meta.supersedes) continue;
+      // Stands in for the tombstone that reclaim leaves when it drops the value.
+      RecordMeta ended = record.meta;
+      ended.type = RecordType::kTombstone;
+      ended.version -= 1;
+      missing.erase(key_of(ended));
+    }
+  }
+  return missing.empty();
+}
+
+absl::Status Recovery::FreeCopiesOn(uint32_t device) {
+  constexpr size_t kYoungest = 4;  // more were never open at once on a device
+  std::vector<size_t> candidates;
+  for (size_t i = 0; i < found_.size(); ++i) {
+    if (found_[i].id.device == device) candidates.push_back(i);
+  }
+  std::sort(candidates.begin(), candidates.end(),
+            [this](size_t a, size_t b) { return found_[a].sequence > found_[b].sequence; });
+  if (candidates.size() > kYoungest) candidates.resize(kYoungest);
+  for (size_t i : candidates) {
+    if (!OnlyCopies(i)) continue;
+    const Found copies = std::move(found_[i]);
+    found_.erase(found_.begin() + static_cast<ptrdiff_t>(i));
+    std::erase_if(walked_, [&](const Walked& walked) { return walked.id == copies.id; });
+    std::erase_if(restore_checkpoint_, [&](const auto& entry) { return entry.first == copies.id; });
+    return StartLap(copies.id, copies.lap + 1);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Recovery::FreeCopies() {
+  for (const auto& device : context_->set.devices) {
+    bool any_free = false;
+    for (uint32_t i = 0; i < device->segments && !any_free; ++i) {
+      any_free = context_->table.Get({device->ordinal, i})->state == SegmentState::kFree;
+    }
+    if (any_free) continue;
+    if (absl::Status s = FreeCopiesOn(device->ordinal); !s.ok()) return s;
   }
   return absl::OkStatus();
 }
@@ -285,7 +355,8 @@ void Recovery::SetClock() {
 }
 
 void Recovery::HandOver() {
-  for (std::vector<RecoveredRecord>& records : found_) {
+  for (Found& segment : found_) {
+    std::vector<RecoveredRecord>& records = segment.records;
     if (clock_lost_) {
       std::erase_if(records, [this](const RecoveredRecord& record) {
         if (record.meta.expiry_s == 0) return false;
@@ -315,8 +386,9 @@ absl::Status Recovery::Run() {
     }
   }
   context_->batch_seq = batch_seq_max_;
-  SealWalked();
   if (status = RestartLost(); !status.ok()) return status;
+  if (status = FreeCopies(); !status.ok()) return status;
+  SealWalked();
   for (const auto& device : context_->set.devices) {
     if (status = device->disk->SyncSync(); !status.ok()) return status;
   }

@@ -37,6 +37,11 @@ class Recovery {
     bool intact = false;
     uint64_t lap = 0;
   };
+  struct Found {  // a segment with records
+    SegmentId id;
+    uint64_t sequence = 0, lap = 0;
+    std::vector<RecoveredRecord> records;
+  };
   struct Walked {
     SegmentId id;
     FooterInfo info;
@@ -52,6 +57,12 @@ class Recovery {
   absl::Status WalkBatch(SegmentId id, const Batch& batch, FooterBuilder* builder,
                          std::vector<RecoveredRecord>* found, AlignedBuffer* buffer);
   void SealWalked();
+  // A device without any free segment: a crash met a reclaim that had taken the last one. What it
+  // wrote there are copies of records that still exist; such a segment is freed again.
+  absl::Status FreeCopies();
+  absl::Status FreeCopiesOn(uint32_t device);
+  bool OnlyCopies(size_t segment) const;
+  absl::Status StartLap(SegmentId id, uint64_t lap);
   absl::Status RestartLost();
   absl::Status RestoreCheckpoint();
   SetMarks RecoveredMarks() const;
@@ -70,7 +81,7 @@ class Recovery {
   Anchor anchor_;
   std::vector<Walked> walked_;
   std::vector<std::pair<SegmentId, Footer>> restore_checkpoint_;
-  std::vector<std::vector<RecoveredRecord>> found_;  // by segment
+  std::vector<Found> found_;
   std::vector<SegmentId> lost_;                      // neither header nor footer
   std::vector<RecordMeta> ttl_dropped_;
   bool clock_lost_ = false;

@@ -95,6 +95,30 @@ void SegmentTable::Free(SegmentId id, uint64_t lap) {
   ++changes_;
 }
 
+void SegmentTable::SetCopies(SegmentId id, bool copies) {
+  absl::MutexLock lock(&mutex_);
+  At(id).copies = copies;
+}
+
+void SegmentTable::ClearCopies() {
+  absl::MutexLock lock(&mutex_);
+  for (auto& device : segments_) {
+    for (SegmentInfo& info : device) info.copies = false;
+  }
+}
+
+std::vector<SegmentId> SegmentTable::SealedCopies() const {
+  absl::MutexLock lock(&mutex_);
+  std::vector<SegmentId> out;
+  for (uint32_t device = 0; device < segments_.size(); ++device) {
+    for (uint32_t i = 0; i < segments_[device].size(); ++i) {
+      const SegmentInfo& info = segments_[device][i];
+      if (info.copies && info.state == SegmentState::kSealed) out.push_back({device, i});
+    }
+  }
+  return out;
+}
+
 absl::StatusOr<uint64_t> SegmentTable::BeginRead(uint32_t global) {
   const SegmentId id = SegmentId::Of(global);
   absl::MutexLock lock(&mutex_);

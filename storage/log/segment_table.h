@@ -45,6 +45,8 @@ struct SegmentInfo {
   uint64_t sequence = 0;
   uint32_t records = 0, tombstones = 0;  // once sealed; tombstones are records too
   uint32_t reads_in_flight = 0;
+  // Holds nothing but copies that a reclaim has not yet come to rely on.
+  bool copies = false;
 };
 
 class SegmentTable {
@@ -65,6 +67,10 @@ class SegmentTable {
   // False while reads are in flight.
   bool Idle(SegmentId id) const;
   void Free(SegmentId id, uint64_t lap);
+
+  void SetCopies(SegmentId id, bool copies);
+  void ClearCopies();
+  std::vector<SegmentId> SealedCopies() const;
 
   // ABORTED when the segment holds no records (reclaimed, closing); INVALID_ARGUMENT when there is
   // no such segment. Else its lap, and a hold until EndRead.
