@@ -3,17 +3,14 @@
 #
 # Bazel, and the names under which tests and demos find what it built.
 
-DEMO_TARGETS=(//gateway:kvgated //tests/bench:replay)
-VLLM_DEMO_TARGETS=(//gateway:kvgated //client/c:libkvgate.so //client/c:libkvgate_grpc.so)
-
-# environment variable -> what Bazel built, relative to bazel-bin
+# environment variable -> what Bazel builds
 declare -rA ARTIFACTS=(
-  [KVGATED]=gateway/kvgated
-  [KVGATE_CLI]=client/cli/kvgate
-  [KVGATE_REPLAY]=tests/bench/replay
-  [KVGATE_LIB]=client/c/libkvgate.so
-  [KVGATE_GRPC_LIB]=client/c/libkvgate_grpc.so
+  [KVGATED]=//gateway:kvgated
+  [KVGATE_REPLAY]=//tests/bench:replay
+  [KVGATE_LIB]=//client/c:libkvgate.so
+  [KVGATE_GRPC_LIB]=//client/c:libkvgate_grpc.so
 )
+DEMO_TARGETS=(//gateway:kvgated //tests/bench:replay)
 
 # Runs `bazel VERB …` with the caches of this project. KVGATE_OUTPUT_BASE gives a server of its
 # own, for building beside another build.
@@ -32,11 +29,12 @@ build_targets() {
 
 # Exports KVGATE_BIN_DIR and a variable for each artifact that is there.
 export_artifacts() {
-  local variable path
+  local variable label path
   KVGATE_BIN_DIR=$(run_bazel info bazel-bin 2>/dev/null)
   export KVGATE_BIN_DIR
   for variable in "${!ARTIFACTS[@]}"; do
-    path=$KVGATE_BIN_DIR/${ARTIFACTS[$variable]}
+    label=${ARTIFACTS[$variable]#//}
+    path=$KVGATE_BIN_DIR/${label/://}
     [[ ! -e $path ]] || export "$variable=$path"
   done
   export PYTHONPATH=$PWD/client/python PYTHONDONTWRITEBYTECODE=1

@@ -73,7 +73,7 @@ pytest_group() {
   fi
   ensure_venv "$2"
   if [[ $1 != lint ]]; then
-    build_targets --keep_going //... || status=$?
+    build_targets "${ARTIFACTS[@]}" || status=$?
     export_artifacts
   fi
   if [[ $status == 0 ]]; then
