@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,15 @@ class Daemon(Kvgated):
             self.start()
         self.signal(signal.SIGCONT)
 
+    def freeze(self) -> None:
+        """SIGSTOP, and returns once it is obeyed. ensure_alive ends it."""
+        self.signal(signal.SIGSTOP)
+        while any(
+            task.read_text().rpartition(")")[2].split()[0] != "T"
+            for task in Path(f"/proc/{self.pid}/task").glob("*/stat")
+        ):
+            time.sleep(0.001)
+
     def restart(self) -> None:
         """SIGKILL, and up again: what was in memory only is gone."""
         self.kill()
@@ -59,7 +69,7 @@ def daemon_process() -> Iterator[Daemon]:
     folder = Path(tempfile.mkdtemp(prefix="kvg."))
     data = folder / "d"
     data.mkdir()
-    daemon = Daemon(data, "--memory=256MiB", "--disk=2GiB", "--metrics=off")
+    daemon = Daemon(data, "--memory=512MiB", "--disk=2GiB", "--metrics=off")
     daemon.start()
     yield daemon
     daemon.signal(signal.SIGCONT)

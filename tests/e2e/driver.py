@@ -2,7 +2,8 @@
 """Driver: the connector's two sides on a real daemon, called in the order in which vLLM calls them.
 
 Tensors, requests and step outputs are vLLM's own; only the model is missing: `fill` stands for what
-a forward pass would have written. Each driver has a namespace of its own.
+a forward pass would have written. Each driver has a namespace of its own, or
+the one of the identity that it is given.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from engine import WAIT_S
+from engine import PATIENT, WAIT_S
 from kvgate import GroupKind, Identity, KvGroup
 from kvgate.vllm.gateway import Gateway
 from kvgate.vllm.messages import StepMetadata
@@ -54,10 +55,15 @@ def make_identity(**changes: Any) -> Identity:
 
 
 class Driver:
-    def __init__(self, local_socket: str, refuse_claims: str = "", **settings: Any) -> None:
-        patient = {"verify": "always", "load_slack_ms": 20_000.0, "recompute_ms_per_token": 1000.0}
-        self.settings = Settings.parse({"local_socket": local_socket, **patient, **settings})
-        self.identity = make_identity()
+    def __init__(
+        self,
+        local_socket: str,
+        refuse_claims: str = "",
+        identity: Identity | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = Settings.parse({"local_socket": local_socket, **PATIENT, **settings})
+        self.identity = identity or make_identity()
         init_none_hash(sha256)
         self._hasher = get_request_block_hasher(BLOCK, sha256)
         self.tensors = {name: torch.zeros(SHAPE, dtype=torch.bfloat16) for name in LAYERS}
@@ -128,9 +134,7 @@ class Driver:
         output = SimpleNamespace(
             num_scheduled_tokens={r.request_id: n for r, n in scheduled.items()},
             total_num_scheduled_tokens=sum(scheduled.values()),
-            scheduled_spec_decode_tokens={
-                r.request_id: [0] * n for r, n in (drafts or {}).items()
-            },
+            scheduled_spec_decode_tokens={r.request_id: [0] * n for r, n in (drafts or {}).items()},
             preempted_req_ids={r.request_id for r in preempted},
             kv_connector_block_state=SimpleNamespace(
                 get_block_ids=lambda req_id: (self.block_ids[req_id],)

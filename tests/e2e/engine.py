@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engine: a vLLM in this process, with the connector or without; one at a time.
 
-Not thread-safe. Deadlines are generous (load_slack_ms), so that a busy machine changes no result;
-tests of deadlines set their own.
+Not thread-safe. Deadlines are generous (PATIENT), so that a busy machine changes no result; tests
+of deadlines set their own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from typing import Any
 BLOCK = 32
 WAIT_S = 60.0  # finds hangs
 
-PATIENT = {"verify": "always", "load_slack_ms": 20_000, "recompute_ms_per_token": 1000.0}
+PATIENT = {
+    "verify": "always",
+    "staging_bytes": 8 << 20,
+    "open_timeout_ms": 5_000,
+    "lookup_timeout_ms": 2_000,
+    "load_slack_ms": 20_000,
+    "recompute_ms_per_token": 1000.0,
+}
 
 
 @dataclass

@@ -52,7 +52,11 @@ def keys_of(engine: Engine, ids: list[int]) -> list[bytes]:
     from vllm.v1.request import Request
 
     request = Request(
-        "keys", ids, SamplingParams(max_tokens=1), None, block_hasher=engine.core.request_block_hasher
+        "keys",
+        ids,
+        SamplingParams(max_tokens=1),
+        None,
+        block_hasher=engine.core.request_block_hasher,
     )
     return [bytes(key) for key in request.block_hashes]
 
@@ -135,7 +139,9 @@ def overwrite_with_noise(engine: Engine, keys: list[bytes]) -> None:
     noise = random.Random(9)
     assert gateway.client.delete(gateway.ns, keys) == [True] * len(keys)
     # bf16 numbers near 1: large for a cache, and no NaN.
-    value = [bytes(noise.choice((0x3F, 0xBF)) if i % 2 else 0x80 for i in range(size)) for _ in keys]
+    value = [
+        bytes(noise.choice((0x3F, 0xBF)) if i % 2 else 0x80 for i in range(size)) for _ in keys
+    ]
     entries = [SetEntry(key, bytes(data)) for key, data in zip(keys, value, strict=True)]
     results = gateway.client.set(gateway.ns, entries, mode=SetMode.IF_ABSENT)
     assert [result.reason for result in results] == [Reason.OK] * len(keys)
@@ -220,7 +226,7 @@ def test_a_stopped_daemon_fails_no_request(engine: Engine, daemon: Daemon) -> No
     ids = [prompt(300, seed=40 + i) for i in range(4)]
     cold = [engine.one(one) for one in ids]
     engine.forget()
-    daemon.signal(signal.SIGSTOP)
+    daemon.freeze()
     assert [engine.one(one) for one in ids] == cold
     daemon.signal(signal.SIGCONT)
 

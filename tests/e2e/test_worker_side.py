@@ -237,7 +237,9 @@ def test_reasons_of_misses_are_counted(driver: Driver) -> None:
     driver.compute(driver.request("r", ids), [1, 2])
     request = driver.request("again", [*ids, 7])
     driver.ask(request)
-    driver.client.unpin(driver.scheduler._gateway.ns, driver.scheduler._states["again"].claim.pin_token)
+    driver.client.unpin(
+        driver.scheduler._gateway.ns, driver.scheduler._states["again"].claim.pin_token
+    )
     driver.allocate(request, [20, 21, 22], 2 * BLOCK)
     assert driver.step_until_loaded(request) == {20, 21}
     assert driver.counts()[f"load_miss_{Reason.STALE_TOKEN.name.lower()}"] == 1

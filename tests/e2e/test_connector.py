@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The class that vLLM loads, built by vLLM's own factory: policy, settings, identity."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import Daemon
+from driver import BLOCK, BLOCKS, LAYERS, PAGE_BYTES
+from kvgate import Client
+from kvgate.vllm.connector import KvgateConnector
+from kvgate.vllm.identity import Unsupported, build_identity, weights_digest
+from kvgate.vllm.settings import Settings, SettingsError
+from kvgate.vllm.stats import KvgateStats, Recorder
+from vllm.config import KVTransferConfig
+from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
+from vllm.distributed.kv_transfer.kv_connector.v1 import KVConnectorRole
+from vllm.engine.arg_utils import EngineArgs
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+
+CONNECTOR = {
+    "kv_connector": "KvgateConnector",
+    "kv_connector_module_path": "kvgate.vllm",
+    "kv_role": "kv_both",
+}
+
+
+@pytest.fixture(scope="module")
+def vllm_config(tiny_model: str) -> Any:
+    arguments = EngineArgs(
+        model=tiny_model,
+        dtype="bfloat16",
+        max_model_len=2048,
+        enforce_eager=True,
+        block_size=BLOCK,
+        disable_hybrid_kv_cache_manager=True,
+    )
+    return arguments.create_engine_config()
+
+
+@pytest.fixture
+def config(vllm_config: Any) -> Any:
+    return copy.copy(vllm_config)
+
+
+def kv_cache_config(groups: int = 1) -> KVCacheConfig:
+    spec = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=32, dtype=torch.bfloat16)
+    assert spec.page_size_bytes == PAGE_BYTES
+    return KVCacheConfig(
+        num_blocks=BLOCKS,
+        kv_cache_tensors=[],
+        kv_cache_groups=[KVCacheGroupSpec(list(LAYERS), spec) for _ in range(groups)],
+        kv_cache_layout="LBHNC",
+        hash_block_size=BLOCK,
+    )
+
+
+def make(
+    config: Any,
+    transfer: KVTransferConfig,
+    role: KVConnectorRole = KVConnectorRole.SCHEDULER,
+    caches: KVCacheConfig | None = None,
+) -> Any:
+    config.kv_transfer_config = transfer
+    return KVConnectorFactory.create_connector(config, role, caches or kv_cache_config())
+
+
+def transfer(daemon: Daemon | None, policy: str = "fail", **extra: Any) -> KVTransferConfig:
+    socket = daemon.local_socket if daemon else "/nowhere/local.sock"
+    return KVTransferConfig(
+        **CONNECTOR,
+        kv_load_failure_policy=policy,
+        kv_connector_extra_config={"local_socket": socket, **extra},
+    )
+
+
+def multi(daemon: Daemon, policy: str) -> KVTransferConfig:
+    child = {**CONNECTOR, "kv_connector_extra_config": {"local_socket": daemon.local_socket}}
+    return KVTransferConfig(
+        kv_connector="MultiConnector",
+        kv_role="kv_both",
+        kv_load_failure_policy=policy,
+        kv_connector_extra_config={"connectors": [child]},
+    )
+
+
+# ---- policy -----------------------------------------------------------------------------------
+
+
+def test_the_policy_becomes_recompute_and_that_is_logged(
+    config: Any, daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = transfer(daemon)
+    connector = make(config, made)
+    assert made.kv_load_failure_policy == "recompute"
+    assert "fail -> recompute" in caplog.text
+    assert connector.scheduler._refuse_claims == ""
+    connector.shutdown()
+
+
+def test_keep_fail_leaves_the_policy(config: Any, daemon: Daemon) -> None:
+    made = transfer(daemon, keep_fail=True)
+    make(config, made).shutdown()
+    assert made.kv_load_failure_policy == "fail"
+
+
+@pytest.mark.parametrize(("policy", "claims"), [("fail", False), ("recompute", True)])
+def test_under_a_multi_connector_the_parents_policy_decides(
+    config: Any, daemon: Daemon, policy: str, claims: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    parent = make(config, multi(daemon, policy))
+    (child,) = parent.sub_connectors
+    assert isinstance(child, KvgateConnector)
+    assert (child.scheduler._refuse_claims == "") is claims
+    assert ("MultiConnector is fail" in caplog.text) is not claims
+    assert config.kv_transfer_config.kv_load_failure_policy == policy
+    parent.shutdown()
+
+
+def test_under_a_multi_connector_the_handshake_is_left_to_others(
+    config: Any, daemon: Daemon
+) -> None:
+    parent = make(config, multi(daemon, "recompute"), KVConnectorRole.WORKER)
+    assert parent.get_handshake_metadata() is None
+    parent.shutdown()
+
+
+def test_delivery_is_not_required(config: Any, daemon: Daemon) -> None:
+    connector = make(config, transfer(daemon))
+    assert connector.requires_kv_delivery is False
+    connector.shutdown()
+
+
+# ---- nothing keeps the engine from starting ----------------------------------------------------
+
+
+@pytest.mark.parametrize("role", list(KVConnectorRole))
+def test_an_absent_gateway_is_no_obstacle(config: Any, role: KVConnectorRole) -> None:
+    connector = make(config, transfer(None), role)
+    assert connector.off == ""
+    connector.shutdown()
+
+
+@pytest.mark.parametrize("role", list(KVConnectorRole))
+@pytest.mark.parametrize(
+    ("extra", "named"),
+    [
+        ({"staging_byte": 1}, "staging_byte is unknown; did you mean staging_bytes?"),
+        ({"verify": "often"}, "verify = 'often'"),
+        ({"library": "/nowhere/libkvgate.so"}, "/nowhere/libkvgate.so"),
+    ],
+)
+def test_what_is_wrong_is_logged_and_the_connector_is_off(
+    config: Any,
+    role: KVConnectorRole,
+    extra: dict[str, Any],
+    named: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connector = make(config, transfer(None, **extra), role)
+    assert named in connector.off
+    assert named in caplog.text
+    assert connector.request_finished(object(), []) == (False, None)
+    assert connector.get_num_new_matched_tokens(object(), 0) == (0, False)
+    connector.shutdown()
+
+
+def test_a_worker_that_is_off_fails_the_loads_it_is_given(config: Any) -> None:
+    from kvgate.vllm.messages import LoadJob, StepMetadata
+
+    connector = make(config, transfer(None, verify="often"), KVConnectorRole.WORKER)
+    job = LoadJob("r", [5, 6], [b"a", b"b"], 0, b"", 0, 100)
+    connector.bind_connector_metadata(StepMetadata([job]))
+    connector.start_load_kv(None)
+    connector.wait_for_save()
+    assert connector.get_transfer_results(set()).finished_recving == {"r"}
+    assert connector.get_block_ids_with_load_errors() == {5, 6}
+    assert connector.get_transfer_results(set()).finished_recving == set()
+    assert connector.get_block_ids_with_load_errors() == set()
+    assert "often" in connector.get_handshake_metadata().problem
+
+
+def test_several_groups_are_refused_with_a_reason(config: Any, daemon: Daemon) -> None:
+    connector = make(config, transfer(daemon), caches=kv_cache_config(groups=2))
+    assert "2 KV-cache groups" in connector.off
+
+
+def test_a_handshake_with_a_problem_turns_the_scheduler_off(config: Any, daemon: Daemon) -> None:
+    from kvgate.vllm.messages import Handshake
+
+    connector = make(config, transfer(daemon))
+    connector.set_xfer_handshake_metadata_pp_aware({(0, 0): Handshake("layer 3 is off", 1.0)})
+    assert "layer 3 is off" in connector.scheduler.worker_problem
+    connector.shutdown()
+
+
+# ---- settings ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extra", "text"),
+    [
+        ({"pin_ms": 60_000}, "pin_ms = 60000: 100 ... 30000"),
+        ({"pin_ms": "5"}, "pin_ms = '5': int"),
+        ({"save": 1}, "save = 1: bool"),
+        ({"load_threads": True}, "load_threads = True: int"),
+        ({"transport": "grpc"}, "grpc_target is empty"),
+        ({"transport": "rdma"}, "transport = 'rdma'"),
+    ],
+)
+def test_a_wrong_setting_names_field_and_value(extra: dict[str, Any], text: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.parse(extra)
+    assert text in str(error.value)
+
+
+def test_defaults_are_the_promised_deadlines() -> None:
+    settings = Settings.parse({"lookup_timeout_ms": 10})
+    assert (settings.lookup_timeout_ms, settings.save_timeout_ms) == (10, 5000)
+    assert settings.load_slack_ms == 50
+
+
+def test_the_socket_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KVGATE_LOCAL_SOCKET", "/x/local.sock")
+    assert Settings.parse({}).local_socket == "/x/local.sock"
+    assert Settings.parse({"local_socket": "/y"}).local_socket == "/y"
+
+
+# ---- identity ---------------------------------------------------------------------------------
+
+
+def identity(config: Any, caches: KVCacheConfig | None = None, **extra: Any) -> bytes:
+    settings = Settings.parse(extra)
+    return build_identity(config, caches or kv_cache_config(), settings).digest()
+
+
+def change(path: str, value: Any) -> Callable[[Any], None]:
+    def apply(config: Any) -> None:
+        *parents, last = path.split(".")
+        target = config
+        for name in parents:
+            child = copy.copy(getattr(target, name))
+            object.__setattr__(target, name, child)
+            target = child
+        object.__setattr__(target, last, value)
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "apply",
+    [
+        change("model_config.dtype", torch.float16),
+        change("model_config.hf_overrides", {"rope_theta": 1.0}),
+        change("model_config.quantization", "fp8"),
+        change("cache_config.cache_dtype", "fp8_e5m2"),
+        change("cache_config.prefix_caching_hash_algo", "sha256_cbor"),
+    ],
+)
+def test_what_changes_the_bytes_changes_the_identity(
+    config: Any, apply: Callable[[Any], None]
+) -> None:
+    before = identity(config)
+    apply(config)
+    assert identity(config) != before
+
+
+def test_the_hash_seed_changes_the_identity(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = identity(config)
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    assert identity(config) != before
+
+
+def test_the_weights_epoch_changes_the_identity(config: Any) -> None:
+    assert identity(config, weights_epoch=1) != identity(config)
+
+
+def test_the_same_model_in_another_folder_is_the_same(
+    config: Any, tiny_model: str, tmp_path: Path
+) -> None:
+    import shutil
+
+    before = identity(config)
+    copied = tmp_path / Path(tiny_model).name
+    shutil.copytree(tiny_model, copied)
+    change("model_config.model", str(copied))(config)
+    assert identity(config) == before
+
+
+def test_other_weights_are_another_identity(config: Any, tiny_model: str, tmp_path: Path) -> None:
+    import shutil
+
+    before = weights_digest(config)
+    copied = tmp_path / Path(tiny_model).name
+    shutil.copytree(tiny_model, copied)
+    (file,) = copied.glob("*.safetensors")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    change("model_config.model", str(copied))(config)
+    assert weights_digest(config) != before
+
+
+@pytest.mark.parametrize(
+    ("apply", "text"),
+    [
+        (change("cache_config.prefix_caching_hash_algo", "xxhash"), "collisions"),
+        (change("parallel_config.world_size", 2), "2 ranks"),
+        (change("model_config.model", "nobody/nothing"), "set weights_id"),
+        (change("model_config.hf_overrides", lambda c: c), "function"),
+    ],
+)
+def test_what_cannot_be_told_apart_is_refused(
+    config: Any, apply: Callable[[Any], None], text: str
+) -> None:
+    apply(config)
+    with pytest.raises(Unsupported, match=text):
+        identity(config)
+
+
+def test_both_roles_compute_the_same_identity(config: Any, daemon: Daemon) -> None:
+    scheduler = make(config, transfer(daemon))
+    worker = make(config, transfer(daemon), KVConnectorRole.WORKER)
+    assert scheduler.scheduler._gateway.identity_digest == worker.worker._gateway.identity_digest
+    scheduler.shutdown()
+    worker.shutdown()
+
+
+# ---- stats, and other libraries in the process --------------------------------------------------
+
+
+def test_stats_add_up_over_workers_and_steps() -> None:
+    recorder = Recorder()
+    recorder.add(loads=1, load_ms_sum=1.5)
+    first = recorder.take()
+    recorder.add(loads=2)
+    second = recorder.take()
+    assert first is not None and second is not None and recorder.take() is None
+    total = KvgateConnector.build_kv_connector_stats(first.to_dict()).aggregate(second)
+    assert isinstance(total, KvgateStats)
+    assert total.reduce() == {"load_ms_sum": 1.5, "loads": 3}
+    assert recorder.totals() == {"load_ms_sum": 1.5, "loads": 3}
+
+
+def test_the_library_lives_beside_torch_grpcio_and_pyarrow(daemon: Daemon) -> None:
+    import grpc
+    import pyarrow
+
+    with Client(local_socket=daemon.local_socket) as client:
+        assert client.ping(timeout_ms=2000) == 0
+        assert torch.ones(2).sum().item() == 2
+        assert pyarrow.array([1, 2]).to_pylist() == [1, 2]
+        grpc.insecure_channel("unix:/nowhere").close()

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines of other settings, one after the other: gRPC, and addresses that are wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from conftest import Daemon
+from engine import Engine, grown, loaded_tokens, prompt, transfer_config
+from kvgate.vllm import layout as layout_module
+
+
+@pytest.fixture(scope="module")
+def grpc_engine(daemon_process: Daemon, tiny_model: str) -> Iterator[Engine]:
+    daemon_process.ensure_alive()
+    extra = {
+        "transport": "grpc",
+        "grpc_target": daemon_process.grpc_target,
+        "grpc_library": os.environ.get("KVGATE_GRPC_LIB", ""),
+        "lookup_timeout_ms": 500,
+        "weights_id": "over-grpc",  # a namespace of its own
+    }
+    engine = Engine(tiny_model, transfer_config(extra))
+    yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize("length", [191, 192, 193])
+def test_blocks_are_found_again_over_grpc(grpc_engine: Engine, length: int) -> None:
+    ids = prompt(length, seed=length)
+    cold = grpc_engine.one(ids)
+    grpc_engine.forget()
+    before = grpc_engine.counts()
+    assert grpc_engine.one(ids) == cold
+    after = grpc_engine.counts()
+    assert loaded_tokens(before, after) == (length - 1) // 32 * 32
+    assert grown(before, after, "verified_blocks") == (length - 1) // 32
+    assert grpc_engine.worker._gateway.client.stats().transport == "grpc"
+
+
+def test_an_engine_with_wrong_addresses_starts_serves_and_says_which_layer(
+    daemon: Daemon,
+    tiny_model: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plain = Engine(tiny_model, None)
+    ids = prompt(300, seed=1)
+    right = plain.one(ids)
+    plain.close()
+    block_stride = layout_module.block_stride
+    monkeypatch.setattr(layout_module, "block_stride", lambda tensor: block_stride(tensor) // 2)
+    extra = {"local_socket": daemon.local_socket, "keep_fail": True}
+    engine = Engine(tiny_model, transfer_config(extra))
+    assert "model.layers.0.self_attn.attn" in engine.scheduler.worker_problem
+    assert "self-test of block addresses failed: layer model.layers.0" in caplog.text
+    assert engine.one(ids) == right
+    engine.forget()
+    assert engine.one(ids) == right
+    assert engine.counts().get("saved_blocks", 0) == 0
+    assert engine.vllm_scheduler.recompute_kv_load_failures is False  # keep_fail
+    engine.close()
