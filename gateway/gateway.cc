@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/gateway.h"
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/notification.h"
 #include "gateway/core/namespace_table.h"
 #include "gateway/local/door.h"
 #include "gateway/logging.h"
@@ -259,9 +262,19 @@ absl::Status GatewayImpl::Stop(absl::Duration limit) {
   const absl::Time by = clock_.Now() + limit;
   const auto left = [&] { return std::max(by - clock_.Now(), absl::ZeroDuration()); };
   draining_.store(true);
+  // A call may wait for a disk that hangs, for as long as its client said. The store answers what
+  // still waits when it is closed.
+  absl::Notification doors_closed;
+  std::thread closer([&] {
+    if (store_ == nullptr || doors_closed.WaitForNotificationWithTimeout(limit)) return;
+    absl::Status closed = store_->Close(absl::ZeroDuration());
+    if (!closed.ok()) Log(LogLevel::kWarning, absl::StrCat("stop: ", closed.message()));
+  });
   for (auto it = grpc_doors_.rbegin(); it != grpc_doors_.rend(); ++it) (*it)->Stop(left());
   if (workers_ != nullptr) workers_->Stop();
   for (auto it = local_doors_.rbegin(); it != local_doors_.rend(); ++it) (*it)->Stop(left());
+  doors_closed.Notify();
+  closer.join();
   // After the doors: nobody asks for counters of what is about to go.
   if (telemetry_ != nullptr) telemetry_->Stop();
   if (!metrics_address_.empty()) {

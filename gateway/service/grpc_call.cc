@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gateway/core/deadline.h"
+#include "gateway/logging.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -54,6 +55,7 @@ absl::Status GrpcCall::Admit() {
 void GrpcCall::Finish(const absl::Status& status, uint64_t bytes_out) {
   if (finished_) return;
   finished_ = true;
+  if (!status.ok()) Log(LogLevel::kDebug, absl::StrCat("gRPC refused: ", status.ToString()));
   deps_.telemetry->RecordCall(kind_.door, kind_.rpc, status.code(), deps_.clock->Now() - arrival_,
                               bytes_in_, bytes_out);
   reactor_->Finish(ToGrpc(status));
