@@ -27,7 +27,7 @@ build_targets() {
   run_bazel build "$@"
 }
 
-# Exports KVGATE_BIN_DIR and a variable for each artifact that is there.
+# Exports KVGATE_BIN_DIR and a variable for each artifact that is there; Python is that of VENV.
 export_artifacts() {
   local variable label path
   KVGATE_BIN_DIR=$(run_bazel info bazel-bin 2>/dev/null)
@@ -37,6 +37,7 @@ export_artifacts() {
     path=$KVGATE_BIN_DIR/${label/://}
     [[ ! -e $path ]] || export "$variable=$path"
   done
+  [[ -z ${VENV:-} ]] || export PATH=$VENV/bin:$PATH
   export PYTHONPATH=$PWD/client/python PYTHONDONTWRITEBYTECODE=1
 }
 

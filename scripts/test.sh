@@ -66,11 +66,6 @@ bazel_group() {
 # pytest_group FOLDER VENV: pytest on tests/FOLDER, with the built programs in the environment.
 pytest_group() {
   local status=0
-  if [[ ! -d tests/$1 ]]; then
-    say "tests/$1: absent"
-    echo 0 0 0 >"$RESULTS/$1.counts"
-    return
-  fi
   ensure_venv "$2"
   if [[ $1 != lint ]]; then
     build_targets "${ARTIFACTS[@]}" || status=$?

@@ -118,9 +118,9 @@ def test_a_skip_must_be_listed(counter):
     assert counter.bazel(0) == (1, 0, 2)
 
 
-def test_no_target_with_a_tag_is_an_absent_group(counter):
-    assert counter.bazel(4) == (0, 0, 0)
-    assert "absent" in counter.said
+def test_a_tag_that_no_target_carries_is_a_failure(counter):
+    assert counter.bazel(4) == (0, 1, 0)
+    assert "no case found" in counter.said
 
 
 def test_pytest_cases_are_counted(counter):
