@@ -196,9 +196,12 @@ Outcome Channel::TakePlace(Deadline deadline, Waiter* waiter, uint64_t* id) {
       // Only late calls hold places: nobody else would take their replies.
       receiving_ = true;
       mutex_.Unlock();
-      ReceiveUntil(deadline, *waiter);
+      ReceiveUntil(deadline, nullptr);
       mutex_.Lock();
       receiving_ = false;
+      // Others may have to go on receiving.
+      place_free_.NotifyAll();
+      WakeNextReceiver();
       continue;
     }
     place_free_.WaitFor(mutex_, left);
@@ -243,7 +246,13 @@ void Channel::Forget(uint64_t id) {
 }
 
 void Channel::WakeNextReceiver() {
-  if (!receiving_ && !waiters_.empty()) waiters_.begin()->second->changed.NotifyAll();
+  if (receiving_) return;
+  // One that is still sending takes over by itself when it comes to wait.
+  for (auto& [id, waiter] : waiters_) {
+    if (!waiter->waiting) continue;
+    waiter->changed.NotifyAll();
+    return;
+  }
 }
 
 Outcome Channel::Call(Op op, std::span<const std::string_view> parts, Deadline deadline,
@@ -281,12 +290,14 @@ Outcome Channel::Await(Op op, uint64_t id, Waiter* waiter, Deadline deadline,
       break;
     }
     if (receiving_) {
+      waiter->waiting = true;
       waiter->changed.WaitFor(mutex_, left);
+      waiter->waiting = false;
       continue;
     }
     receiving_ = true;
     mutex_.Unlock();
-    ReceiveUntil(deadline, *waiter);
+    ReceiveUntil(deadline, waiter);
     mutex_.Lock();
     receiving_ = false;
   }
@@ -298,7 +309,7 @@ Outcome Channel::Await(Op op, uint64_t id, Waiter* waiter, Deadline deadline,
 
 // Runs without the lock, by the one caller that set receiving_. Returns when something that the
 // caller may wait for has changed: its reply came, a packet was handed on, or the deadline passed.
-void Channel::ReceiveUntil(Deadline deadline, const Waiter& waiter) {
+void Channel::ReceiveUntil(Deadline deadline, const Waiter* waiter) {
   while (true) {
     std::vector<OwnedFd> fds;
     const ssize_t got = ReceiveOne(socket_.get(), buffer_, &fds);
@@ -314,7 +325,7 @@ void Channel::ReceiveUntil(Deadline deadline, const Waiter& waiter) {
     }
     counters_.received.fetch_add(1, std::memory_order_relaxed);
     Deliver({buffer_.data(), static_cast<size_t>(got)}, std::move(fds));
-    if (broken() || waiter.done || waiters_.empty()) return;
+    if (broken() || waiter == nullptr || waiter->done) return;
   }
 }
 

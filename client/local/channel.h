@@ -92,6 +92,7 @@ class Channel {
  private:
   struct Waiter {
     bool done = false;
+    bool waiting = false;  // on `changed`
     Reply reply;
     CondVar changed;
   };
@@ -110,7 +111,8 @@ class Channel {
   void Forget(uint64_t id);
   void SendReleases(std::vector<uint64_t> leases);
   void FlushReleases();  // of late replies
-  void ReceiveUntil(Deadline deadline, const Waiter& waiter);
+  // `waiter` null: one packet only.
+  void ReceiveUntil(Deadline deadline, const Waiter* waiter);
   void Deliver(std::string_view message, std::vector<OwnedFd> fds) KVGATE_REQUIRES(mutex_);
   void BreakLocked(std::string why) KVGATE_REQUIRES(mutex_);
   Outcome BrokenOutcome(bool sent) const KVGATE_REQUIRES(mutex_);

@@ -48,6 +48,7 @@ class LeaseGuard {
 LocalGet::LocalGet(LocalTransport& transport, const GetRequest& request, Deadline deadline,
                    std::span<const uint8_t> verify, std::span<GetResult> results)
     : transport_(transport),
+      pool_(transport.pool()),
       request_(request),
       deadline_(deadline),
       verify_(verify),
@@ -182,14 +183,14 @@ Outcome LocalGet::TakeOne(const local::PlaceWire& place, const Round& round, siz
       return transport_.ProtocolError("GET: a value outside the copy-out region");
     }
     source = transport_.arena_->At(place.offset, place.bytes);
-  } else if (Outcome o = transport_.pool_->Find(place, deadline_, &source); !o.ok()) {
+  } else if (Outcome o = pool_->Find(place, deadline_, &source); !o.ok()) {
     return o;
   }
   result.reason = Copy(source, index, place.crc32c);
   if (result.reason == Reason::kDeadline) return TooLate();
   if (copied_out) return {};
   if (transport_.hooks_.after_copy) transport_.hooks_.after_copy();
-  if (!transport_.pool_->StillValid(place)) result.reason = Reason::kRevoked;
+  if (!pool_->StillValid(place)) result.reason = Reason::kRevoked;
   return {};
 }
 
@@ -231,6 +232,7 @@ Outcome LocalGet::RunRound(size_t first, size_t* next) {
 
 Outcome LocalGet::Run() {
   Outcome outcome = Check();
+  if (pool_ == nullptr) outcome = Outcome{wire::Code::kUnavailable, false, "local door: gone"};
   size_t next = 0;
   bool stopped = false;
   while (outcome.ok() && next < results_.size() && !stopped) {

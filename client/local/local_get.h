@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -40,6 +41,7 @@ class LocalGet {
   Reason Copy(std::span<const std::byte> source, size_t index, uint32_t crc32c);
 
   LocalTransport& transport_;
+  const std::shared_ptr<PoolView> pool_;  // null: the connection ended
   const GetRequest& request_;
   const Deadline deadline_;
   const std::span<const uint8_t> verify_;

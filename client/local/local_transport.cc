@@ -82,21 +82,28 @@ std::unique_ptr<LocalTransport> LocalTransport::Connect(const Options& options, 
   PoolView::Capability capability;
   std::memcpy(capability.data(), greeting.ok.capability, capability.size());
   auto pool =
-      std::make_unique<PoolView>(channel.get(), capability, std::move(greeting.generations));
+      std::make_shared<PoolView>(channel.get(), capability, std::move(greeting.generations));
   return std::unique_ptr<LocalTransport>(new LocalTransport(
       std::move(channel), std::move(arena), std::move(pool), greeting.ok.incarnation, hooks));
 }
 
 LocalTransport::LocalTransport(std::unique_ptr<Channel> channel,
-                               std::shared_ptr<StagingArena> arena, std::unique_ptr<PoolView> pool,
+                               std::shared_ptr<StagingArena> arena, std::shared_ptr<PoolView> pool,
                                uint64_t incarnation, const LocalHooks& hooks)
     : channel_(std::move(channel)),
       arena_(std::move(arena)),
-      pool_(std::move(pool)),
       incarnation_(incarnation),
-      hooks_(hooks) {}
+      hooks_(hooks),
+      pool_(std::move(pool)) {}
 
 LocalTransport::~LocalTransport() = default;
+
+std::shared_ptr<PoolView> LocalTransport::pool() {
+  std::shared_ptr<PoolView> dropped;  // unmapped outside the lock
+  MutexLock lock(mutex_);
+  if (broken()) dropped.swap(pool_);
+  return pool_;
+}
 
 Outcome LocalTransport::ProtocolError(std::string what) {
   channel_->Break("an invalid reply: " + what);

@@ -74,7 +74,7 @@ class LocalTransport final : public Transport {
   friend class LocalSet;
 
   LocalTransport(std::unique_ptr<Channel> channel, std::shared_ptr<StagingArena> arena,
-                 std::unique_ptr<PoolView> pool, uint64_t incarnation, const LocalHooks& hooks);
+                 std::shared_ptr<PoolView> pool, uint64_t incarnation, const LocalHooks& hooks);
 
   // One call whose request is `fixed` with a body. The body goes inline when it fits, else into
   // staging; `ref` is the BodyRef inside `fixed`. `held`: other parts that the request names.
@@ -85,12 +85,14 @@ class LocalTransport final : public Transport {
   Outcome CallFixed(local::Op op, const Fixed& fixed, std::string_view tail, Deadline deadline,
                     Reply* reply);
   Outcome ProtocolError(std::string what);
+  // The pool as long as the connection stands; null afterwards, when the last call that uses it
+  // unmaps it (staging may keep this object for long).
+  std::shared_ptr<PoolView> pool();
   uint32_t RootGroupKeys(uint64_t ns, uint32_t group) const;  // 0 = unknown
 
   // Constant.
   const std::unique_ptr<Channel> channel_;
   const std::shared_ptr<StagingArena> arena_;
-  const std::unique_ptr<PoolView> pool_;
   const uint64_t incarnation_;
   const LocalHooks hooks_;
 
@@ -98,6 +100,7 @@ class LocalTransport final : public Transport {
   CopyCounters copies_;
 
   mutable Mutex mutex_;
+  std::shared_ptr<PoolView> pool_ KVGATE_GUARDED_BY(mutex_);
   std::unordered_map<uint64_t, std::vector<uint32_t>> root_group_keys_ KVGATE_GUARDED_BY(mutex_);
 };
 

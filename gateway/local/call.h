@@ -55,6 +55,8 @@ class Call {
 
   void Reply(std::string_view fixed, std::string_view rest = {}, std::vector<int> fds = {});
   void Fail(const absl::Status& status);
+  // Somebody else answers.
+  void Disown() { replied_ = true; }
 
  private:
   void Finish(absl::StatusCode code, std::string message, std::vector<int> fds);

@@ -215,7 +215,7 @@ absl::Status Start(const std::shared_ptr<Session>& session, const MsgHeader& hea
   if (!Admit(*session, header)) return absl::OkStatus();
   auto call = std::make_shared<CallOf<T>>(session, header, std::string(message), rpc, recorded);
   if (absl::Status s = Decode(call->message(), session->staging(), &call->asked); !s.ok()) {
-    call->Fail(s);
+    call->Disown();
     return s;
   }
   if (!LeavesEpollThread(call->asked)) {
@@ -246,13 +246,13 @@ absl::Status CheckHello(const HelloCall& hello, const LocalDoorOptions& options)
   return absl::OkStatus();
 }
 
-// What the client wants, as far as the door's total goes; the control part is always given.
+// What the client wants, as far as the door's total goes. The first ones do not take all: a quarter
+// of the total is left for later ones, or half of what there is. The control part is always given.
 uint64_t StagingGrant(const DoorState& state, uint64_t wanted) {
-  const uint64_t used = state.counters.staging_bytes.load();
-  const uint64_t left =
-      state.options.staging_bytes_total - std::min(used, state.options.staging_bytes_total);
-  const uint64_t grant = std::min({wanted, state.options.staging_bytes_client, left});
-  return grant / 4096 * 4096 + local::kControlBytes;
+  const uint64_t total = state.options.staging_bytes_total;
+  const uint64_t left = total - std::min(state.counters.staging_bytes.load(), total);
+  const uint64_t most = std::max(left - std::min(left, total / 4), left / 2);
+  return std::min({wanted, state.options.staging_bytes_client, most}) / 4096 * 4096;
 }
 
 absl::Status Greet(const std::shared_ptr<Session>& session, const MsgHeader& header,
@@ -262,8 +262,9 @@ absl::Status Greet(const std::shared_ptr<Session>& session, const MsgHeader& hea
   DoorState& state = session->state();
   if (absl::Status s = CheckHello(hello, state.options); !s.ok()) return s;
   if (state.draining) return absl::UnavailableError("draining: this gateway is stopping");
+  const uint64_t granted = StagingGrant(state, hello.fixed.staging_bytes);
   absl::StatusOr<std::unique_ptr<StagingMemory>> staging =
-      StagingMemory::Create(StagingGrant(state, hello.fixed.staging_bytes));
+      StagingMemory::Create(granted + local::kControlBytes);
   if (!staging.ok()) return staging.status();
 
   local::HelloOk ok{};
@@ -281,7 +282,7 @@ absl::Status Greet(const std::shared_ptr<Session>& session, const MsgHeader& hea
     ok.generations = pool->GenerationsBytes() / sizeof(uint64_t);
     fds.push_back(pool->GenerationsFd());
   }
-  state.counters.staging_bytes.fetch_add(ok.staging_bytes);
+  state.counters.staging_bytes.fetch_add(granted);
   session->SetStaging(*std::move(staging), hello.fixed.producer);
   session->Send(MakeReply(header, header.version, absl::StatusCode::kOk, AsBytes(ok), {}),
                 std::move(fds));
@@ -362,7 +363,6 @@ absl::Status HandleMessage(const std::shared_ptr<Session>& session, std::string_
     }
   }
   if (!status.ok() && !absl::IsCancelled(status)) {
-    // A call that failed to decode has answered already; the client ignores a second reply.
     header.version = local::kVersionMax;
     FailNow(*session, header, status);
   }

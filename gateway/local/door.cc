@@ -114,6 +114,7 @@ class LocalDoorImpl final : public LocalDoor {
   void Loop();
   void Handle(const epoll_event& event);
   void Accept();
+  void WatchListener(bool on);
   // False when the session is over.
   bool ReadOne(const Peer& peer);
   void CloseSession(uint64_t id);
@@ -130,6 +131,7 @@ class LocalDoorImpl final : public LocalDoor {
   // Owned by the epoll thread.
   std::array<char, local::kMessageBytesMax + 1> buffer_;
   uint64_t next_id_ = kFirstSessionId;
+  bool listening_ = true;
 
   mutable absl::Mutex mu_;
   std::unordered_map<uint64_t, Peer> peers_ ABSL_GUARDED_BY(mu_);
@@ -141,6 +143,7 @@ void LocalDoorImpl::Loop() {
   while (!stop_) {
     const int tick = state_->counters.leases.load() > 0 ? kTimerTickMs : kIdleTickMs;
     const int count = epoll_wait(state_->epoll, events.data(), events.size(), tick);
+    if (!listening_) WatchListener(true);
     for (int i = 0; i < count; ++i) Handle(events[i]);
     RunTimers();
   }
@@ -166,7 +169,12 @@ void LocalDoorImpl::Handle(const epoll_event& event) {
 
 void LocalDoorImpl::Accept() {
   const int socket = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (socket < 0) return;  // the client left, or fds are short: it is asked again
+  if (socket < 0) {
+    // Short of fds or memory: listening would wake us for ever, so not before the next tick.
+    const bool later = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+    if (later) WatchListener(false);
+    return;
+  }
   DoorCounters& counters = state_->counters;
   if (state_->draining || counters.clients.load() >= state_->options.clients_max) {
     counters.clients_refused.fetch_add(1);
@@ -184,6 +192,13 @@ void LocalDoorImpl::Accept() {
   event.events = EPOLLIN | EPOLLRDHUP;
   event.data.u64 = id;
   if (epoll_ctl(state_->epoll, EPOLL_CTL_ADD, socket, &event) != 0) CloseSession(id);
+}
+
+void LocalDoorImpl::WatchListener(bool on) {
+  epoll_event event{};
+  event.events = on ? EPOLLIN : 0u;
+  event.data.u64 = kListenerId;
+  listening_ = epoll_ctl(state_->epoll, EPOLL_CTL_MOD, listener_, &event) == 0 && on;
 }
 
 bool LocalDoorImpl::ReadOne(const Peer& peer) {

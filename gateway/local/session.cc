@@ -23,7 +23,8 @@ Session::Session(uint64_t id, int socket, std::shared_ptr<DoorState> state)
 
 Session::~Session() {
   Close();
-  if (staging_) state_->counters.staging_bytes.fetch_sub(staging_->bytes().size());
+  if (!staging_) return;
+  state_->counters.staging_bytes.fetch_sub(staging_->bytes().size() - local::kControlBytes);
 }
 
 void Session::SetStaging(std::unique_ptr<StagingMemory> staging, uint64_t producer) {
