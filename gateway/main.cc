@@ -17,7 +17,7 @@
 namespace kvgate::gateway {
 namespace {
 
-// gRPC buffers whole messages and glibc keeps what was freed, once an arena (engine rule 21).
+// gRPC buffers whole messages and glibc keeps what was freed, once an arena.
 constexpr int kArenasMax = 4;
 constexpr int kTrimThresholdBytes = 16 << 20;
 

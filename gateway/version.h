@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The versions of this build. Pure, thread-safe.
+// The versions of this build: of the program, of the wire and of the disk format, each by itself,
+// since they change at different times. Pure functions, thread-safe; they never fail.
 #pragma once
 
 #include <string>

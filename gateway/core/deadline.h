@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// When a call must be answered (engine rule 42): an answer sent at the deadline is lost. Pure.
+// When a call must be answered: an answer sent at the deadline is lost on its way. Pure functions,
+// thread-safe.
 #pragma once
 
 #include <algorithm>

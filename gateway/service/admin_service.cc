@@ -8,6 +8,8 @@
 #include "gateway/core/text.h"
 #include "gateway/service/grpc_call.h"
 #include "gateway/service/services.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
 #include "proto/kvgate/v1/admin.grpc.pb.h"
 
 namespace kvgate::gateway {

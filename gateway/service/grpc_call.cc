@@ -6,6 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "gateway/core/deadline.h"
 #include "gateway/logging.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "grpcpp/support/status.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -51,6 +54,8 @@ absl::Status GrpcCall::Admit() {
   if (cancelled()) return absl::CancelledError("cancelled by the client");
   return absl::OkStatus();
 }
+
+bool GrpcCall::cancelled() const { return context_->IsCancelled(); }
 
 void GrpcCall::Finish(const absl::Status& status, uint64_t bytes_out) {
   if (finished_) return;

@@ -16,9 +16,12 @@
 #include "absl/time/time.h"
 #include "gateway/service/services.h"
 #include "gateway/telemetry/telemetry.h"
-#include "grpcpp/server_context.h"
-#include "grpcpp/support/server_callback.h"
-#include "grpcpp/support/status.h"
+
+namespace grpc {
+class CallbackServerContext;
+class ServerUnaryReactor;
+class Status;
+}  // namespace grpc
 
 namespace kvgate::gateway {
 
@@ -45,7 +48,7 @@ class GrpcCall {
   const std::string& tenant() const { return deps_.tenant; }
   absl::Time arrival() const { return arrival_; }    // of the store's clock
   absl::Time deadline() const { return deadline_; }  // of the store's clock
-  bool cancelled() const { return context_->IsCancelled(); }
+  bool cancelled() const;
 
  private:
   const ServiceDeps& deps_;

@@ -15,7 +15,9 @@
 #include "gateway/service/services.h"
 #include "gateway/service/wire_decode.h"
 #include "gateway/service/wire_encode.h"
+#include "grpcpp/server_context.h"
 #include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
 #include "proto/kvgate/v1/kvgate.grpc.pb.h"
 
 namespace kvgate::gateway {

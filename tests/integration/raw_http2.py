@@ -18,9 +18,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 def _header(name: str, value: str) -> bytes:
     """Literal without indexing, no Huffman code, both shorter than 127 bytes."""
-    return (
-        bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-    )
+    return bytes([0, len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
 
 
 def call(path: Path, method: str, message: bytes, extra: dict[str, str]) -> bytes:

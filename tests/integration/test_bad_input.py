@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bad input: a canonical code, a text with field, value and limit, nothing stored, nobody harmed."""
+"""Bad input: canonical code, field, value and limit in the text, nothing stored, nobody harmed."""
 
 import contextlib
 

@@ -48,9 +48,7 @@ def test_it_looks_up_a_chain(daemon, client, grpcurl):
     client.set({b"curl-0": value_of(b"curl-0", 4000)})
     keys = [base64.b64encode(key).decode() for key in (b"curl-0", b"curl-1")]
     message = {"namespace": str(client.ns), "queries": [{"keys": keys}]}
-    answer = json.loads(
-        grpcurl(daemon.run_dir / "grpc.sock", "kvgate.v1.KvCache/Lookup", message)
-    )
+    answer = json.loads(grpcurl(daemon.run_dir / "grpc.sock", "kvgate.v1.KvCache/Lookup", message))
     assert answer["groups"][0]["held"] == 1
     assert answer["boundary_tokens"] == 32
 

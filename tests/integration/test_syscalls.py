@@ -19,7 +19,7 @@ def traced(start):
         trace = start.folder / "trace"
         # -D: the daemon itself is our child, and strace ends with it.
         wrapper = ("strace", "-D", "-f", "-qq", "-o", str(trace), "-e")
-        wrapper += ("trace=openat,fcntl,io_uring_setup,io_uring_enter,preadv,pread64,pwritev,pwrite64",)
+        wrapper += ("trace=openat,fcntl,io_uring_setup,io_uring_enter,preadv,pread64",)
         daemon = start(*harness.SMALL, *flags, wrapper=wrapper, data_dir=data_dir)
         daemon.calls = lambda: trace.read_text(errors="replace").splitlines()
         return daemon

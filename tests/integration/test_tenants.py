@@ -9,7 +9,8 @@ from harness import pb
 
 @pytest.fixture
 def doors(start):
-    daemon = start(*harness.SMALL, "--tenants=default,blue", "--grpc-tcp=0", "--grpc-tcp-tenant=red")
+    tcp = ("--grpc-tcp=0", "--grpc-tcp-tenant=red")
+    daemon = start(*harness.SMALL, "--tenants=default,blue", *tcp)
     targets = (f"unix:{daemon.run_dir}/grpc.sock", f"unix:{daemon.run_dir}/grpc-blue.sock")
     return [daemon.client(target) for target in (*targets, daemon.ready["tcp"])]
 
