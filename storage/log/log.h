@@ -11,7 +11,8 @@
 //  3. Tombstones outlive everything that they kill: re-emitted at reclaim until every live segment
 //     is younger than their birth_seq. A dropped record that superseded another follows that rule.
 //  4. Segments are reclaimed in this order: no reads in flight; header with lap+1; fdatasync;
-//     checkpoint record deleted; reused. A seal: payload and pages, footer, fdatasync, checkpoint.
+//     checkpoint record deleted; reused. A seal: payload and pages, fdatasync, footer, fdatasync,
+//     checkpoint.
 // Layout: docs/formats.md, storage/log/format.h.
 // Threads: thread-safe. `done` callbacks run on a Disk's thread, on one of the log's, or inside the
 // call (refusals), and must not block; LogOwner's methods run on the log's own background thread

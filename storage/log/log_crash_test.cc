@@ -123,7 +123,7 @@ TEST_P(CrashTest, ACutAtEveryWriteAndSyncOfAScriptLosesNothingAcknowledged) {
   bool crashed = true;
   for (uint64_t at = 1; crashed; ++at) {
     ASSERT_LT(at, 500u);
-    for (uint64_t seed = 0; seed < 4; ++seed) {
+    for (uint64_t seed = 0; seed < (with_checkpoint() ? 1 : 4); ++seed) {
       fates_.clear();
       version_ = 0;
       LogHarness log(Options(absl::StrCat("script", at, "_", seed)));
@@ -157,7 +157,7 @@ TEST_P(CrashTest, ACutAtEveryWriteAndSyncOfAFormatLeavesAnEmptyLog) {
 }
 
 TEST_P(CrashTest, CutsDuringReclaimBringNothingBack) {
-  for (uint64_t seed = 0; seed < 12; ++seed) {
+  for (uint64_t seed = 0; seed < (with_checkpoint() ? 3 : 12); ++seed) {
     SCOPED_TRACE(absl::StrCat("seed ", seed));
     fates_.clear();
     version_ = 0;

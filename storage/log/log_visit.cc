@@ -23,6 +23,7 @@ void LogImpl::VisitCounters(
   say("log_reinserted_bytes_total", c.reinserted_bytes);
   say("log_batches_total", c.batches);
   say("log_syncs_total", c.syncs);
+  say("log_seals_total", c.seals);
   say("log_seal_failures_total", c.seal_failures);
   say("log_reclaimed_segments_total", c.reclaimed_segments);
   say("log_reinserted_records_total", c.reinserted_records);

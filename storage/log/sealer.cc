@@ -9,11 +9,15 @@ namespace kvgate::storage {
 
 absl::Status WriteSeal(LogContext* context, SegmentId id, std::string_view image) {
   LogDevice& device = context->device(id.device);
-  absl::Status status = WriteFooter(device, id.local, image);
+  // Synced before as well: a footer that outlives a power cut must not vouch for payloads that do
+  // not.
+  absl::Status status = device.disk->SyncSync();
+  if (status.ok()) status = WriteFooter(device, id.local, image);
+  if (status.ok()) status = device.disk->SyncSync();
   if (status.ok()) {
     context->counters.footer_bytes += FooterPages(image) * kPageBytes;
-    context->counters.syncs++;
-    status = device.disk->SyncSync();
+    context->counters.syncs += 2;
+    context->counters.seals++;
   }
   device.health.Report(status, context->clock->Now());
   if (!status.ok() || context->checkpoint == nullptr) return status;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sealer: ends segments, in the order of engine rule 5: batches complete, footer, fdatasync,
-// checkpoint. A segment of which a sync failed gets no footer: it stays readable, and after a crash
-// only the walk vouches for it.
+// Sealer: ends segments, in this order: batches complete, fdatasync, footer, fdatasync, checkpoint.
+// A segment of which a sync failed gets no footer: it stays readable, and after a crash only the
+// walk vouches for it.
 // Threads: thread-safe; owns the thread "kv-log-seal". Stop (and the destructor) joins; what was
 // not sealed by then is recovered by the walk. Writes in flight must be able to end meanwhile.
 #pragma once
@@ -20,7 +20,7 @@
 
 namespace kvgate::storage {
 
-// Footer, fdatasync, checkpoint. A failure of the checkpoint alone is counted, not returned: the
+// Fdatasync, footer, fdatasync, checkpoint. A failure of the checkpoint alone is counted, not returned: the
 // footer suffices.
 absl::Status WriteSeal(LogContext* context, SegmentId id, std::string_view image);
 
