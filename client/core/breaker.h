@@ -2,10 +2,12 @@
 //
 // Breaker: decides whether a call may try the gateway now.
 //
-// closed: every call goes. After kFailures failures in a row, or a second without an answer, it is
+// closed: every call goes. After Config::failures in a row, or a second without an answer, it is
 // open: calls are refused at once, for a pause. Then one caller is the probe (half-open): its
 // answer closes the breaker, its failure opens it again for twice as long, up to kPauseMaxMs.
-// Pauses have jitter, so that the workers of a node do not probe in step. Invariants: at most one
+// Pauses have jitter, so that the workers of a node do not probe in step.
+//
+// Invariants: at most one
 // probe at a time; a pause lies within [3/4, 1] of its nominal length. Threads: thread-compatible;
 // Link guards it. Time comes from the caller.
 #pragma once

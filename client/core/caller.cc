@@ -19,19 +19,21 @@ Outcome Caller::Call(const CallRule& rule, uint64_t ns, Deadline deadline,
                      const Operation& operation) {
   CountCall();
   const int64_t began = env_.now();
-  uint64_t first_attachment = 0;
+  uint64_t first_incarnation = 0;
   bool reopened = false;
   for (int attempts = 1;; ++attempts) {
     Outcome outcome;
     const Attachment attachment = link_.Acquire(deadline, &outcome);
     if (!attachment.transport) return outcome;
-    if (first_attachment == 0) first_attachment = attachment.id;
 
     const int64_t started = env_.now();
     Try attempt{*attachment.transport, attachment.id, 0, false};
-    attempt.fenced = rule.by_token && attachment.id != first_attachment;
     if (rule.needs_namespace) outcome = FindHandle(attachment, ns, deadline, &attempt.handle);
     const bool reached = outcome.ok();
+    // Known by now: by the handshake, or by the opening of the namespace.
+    const uint64_t incarnation = attachment.transport->incarnation();
+    if (first_incarnation == 0) first_incarnation = incarnation;
+    attempt.fenced = rule.by_token && incarnation != first_incarnation;
     if (reached) outcome = operation(attempt);
 
     const bool answered = IsAnswer(outcome.code) || attempt.used;

@@ -3,12 +3,15 @@
 // Caller: runs one call to its end: attachment, namespace handle, attempt, and again where that is
 // safe. Every rule about retries is here.
 //
-// A call is tried again when the attachment broke under it, and (it is idempotent, or no byte of
-// it was sent), and nothing of an answer was used, and the deadline and the budget allow it; at
-// most kAttemptsMax times. A server that does not know the handle of a namespace refused the call
-// before doing anything: the namespace is opened again and the call repeated, once. A pin token
-// belongs to the attachment on which the call began: when that broke, the repeated call must not
-// ask another incarnation for it (`Try::fenced`). Threads: thread-safe. None of its own.
+//  1. A call is tried again when the attachment broke under it, and it is idempotent or no byte of
+//     it was sent, and nothing of an answer was used, and deadline and budget allow it; at most
+//     kAttemptsMax times in all.
+//  2. A server that does not know the handle of a namespace refused the call before doing anything:
+//     the namespace is opened again and the call repeated, once.
+//  3. A pin token belongs to the incarnation of the server on which the call began: a repeated call
+//     does not ask another one for it (`Try::fenced`).
+//
+// Threads: thread-safe. None of its own.
 #pragma once
 
 #include <atomic>
@@ -27,7 +30,7 @@ struct Try {
   Transport& transport;
   uint64_t attachment;
   uint64_t handle;    // of the namespace at this server; 0 when the call has none
-  bool fenced;        // the attachment of the pin token is gone: answer "stale", send nothing
+  bool fenced;        // the incarnation of the token is gone: answer "stale", send nothing
   bool used = false;  // set by the operation: bytes of an answer were used
 };
 

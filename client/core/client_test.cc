@@ -331,6 +331,45 @@ TEST_F(ClientTest, AutoTakesGrpcWhenTheLocalDoorDoesNotAnswer) {
   EXPECT_STREQ(client_->stats().transport, "grpc");
 }
 
+TEST_F(ClientTest, AutoMovesToTheLocalDoorOnceItIsThere) {
+  gateway_.local_socket_there = false;
+  Make({.local_socket = "/run/door", .grpc_target = "unix:/run/grpc"});
+  const uint64_t ns = Open();
+  EXPECT_EQ(Set(ns, "a", "x"), Reason::kOk);
+  gateway_.local_socket_there = true;
+  EXPECT_EQ(Get(ns, {"a"}), (std::vector{Reason::kOk}));
+  EXPECT_STREQ(client_->stats().transport, "grpc");  // not looked for at every call
+  gateway_.AdvanceMs(1000);
+  EXPECT_EQ(Get(ns, {"a"}), (std::vector{Reason::kOk}));
+  EXPECT_STREQ(client_->stats().transport, "local");
+}
+
+TEST_F(ClientTest, ALocalDoorThatHangsCostsCallsOverGrpcLittle) {
+  gateway_.local_door_hung = true;
+  Make({.local_socket = "/run/door", .grpc_target = "unix:/run/grpc"});
+  const uint64_t ns = Open();
+  gateway_.AdvanceMs(1000);
+  const int64_t before = gateway_.now;
+  EXPECT_EQ(Held(ns, "a", 10), 0u);
+  EXPECT_TRUE(outcome_.ok()) << outcome_.message;
+  EXPECT_LE(gateway_.now - before, 5'000'000);
+  Held(ns, "a", 10);
+  EXPECT_LE(gateway_.now - before, 5'000'000);  // not again so soon
+}
+
+TEST_F(ClientTest, APinTokenOutlivesAConnectionButNotItsServer) {
+  const uint64_t ns = Open();
+  EXPECT_EQ(Set(ns, "0", "x"), Reason::kOk);
+  uint64_t token = 0;
+  Held(ns, "0", 10, &token);
+  GetRequest by_handle;
+  by_handle.pin_token = token;
+  by_handle.count = 1;
+  gateway_.faults = {Fault::kBreakAfterSending};
+  EXPECT_EQ(Get(ns, {}, by_handle), (std::vector{Reason::kOk}));
+  EXPECT_EQ(client_->stats().reconnects, 1u);
+}
+
 TEST_F(ClientTest, WrongOptionsAreNamed) {
   std::string error;
   EXPECT_EQ(CreateClient({.transport = "tcp"}, gateway_.Env(), &error), nullptr);

@@ -2,6 +2,7 @@
 #include "client/core/link.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 namespace kvgate::client {
@@ -39,8 +40,10 @@ Attachment Link::Acquire(Deadline deadline, Outcome* outcome) {
     }
     if (breaker_.closed() && attachment_.transport && !attachment_.transport->broken()) {
       Attachment attachment = attachment_;
+      const bool upgrade = UpgradeIsDue(now);
+      if (upgrade) connecting_ = true;
       mutex_.Unlock();
-      return attachment;
+      return upgrade ? Upgrade(std::move(attachment), deadline) : attachment;
     }
     if (breaker_.closed() && connecting_) {
       connected_.WaitFor(mutex_, deadline - now);
@@ -58,6 +61,37 @@ Attachment Link::Acquire(Deadline deadline, Outcome* outcome) {
     mutex_.Unlock();
     return Attach(decision, deadline, outcome);
   }
+}
+
+bool Link::UpgradeIsDue(int64_t now) const {
+  return options_.transport == "auto" && !connecting_ && now >= next_upgrade_ &&
+         std::strcmp(attachment_.transport->name(), "grpc") == 0 &&
+         env_.socket_exists(options_.local_socket);
+}
+
+// Called by the one caller that set connecting_. Answers the attachment to use.
+Attachment Link::Upgrade(Attachment attachment, Deadline deadline) {
+  const int64_t now = env_.now();
+  Outcome outcome;
+  auto local =
+      env_.connect_local(options_, now + std::min(kUpgradeNs, (deadline - now) / 2), &outcome);
+  MutexLock lock(mutex_);
+  connecting_ = false;
+  connected_.NotifyAll();
+  if (local) {
+    Replace(std::move(local));
+    return attachment_;
+  }
+  next_upgrade_ = env_.now() + upgrade_pause_;
+  upgrade_pause_ = std::min(upgrade_pause_ * 2, kUpgradePauseMaxNs);
+  return attachment;
+}
+
+void Link::Replace(std::unique_ptr<Transport> fresh) {
+  if (attachment_.id != 0) reconnects_.fetch_add(1, std::memory_order_relaxed);
+  attachment_ = Attachment{std::move(fresh), attachment_.id + 1};
+  upgrade_pause_ = kUpgradePauseNs;
+  next_upgrade_ = env_.now() + upgrade_pause_;
 }
 
 // Called by the one caller that set connecting_.
@@ -89,8 +123,7 @@ Attachment Link::Attach(Breaker::Decision decision, Deadline deadline, Outcome* 
   MutexLock lock(mutex_);
   connecting_ = false;
   if (fresh) {
-    if (attachment_.id != 0) reconnects_.fetch_add(1, std::memory_order_relaxed);
-    attachment_ = Attachment{std::move(fresh), attachment_.id + 1};
+    Replace(std::move(fresh));
     usable = true;
   }
   if (!usable) {

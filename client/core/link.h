@@ -7,6 +7,8 @@
 //  1. Acquire returns by its deadline. While one caller connects for the first time, others wait
 //     for it; while one caller probes a gateway that was away, others are refused at once.
 //  2. An attachment that broke is never handed out again.
+//  3. With `auto`, a client that had to take gRPC looks for the local door again now and then, and
+//     moves over; a call pays at most kUpgradeNs for that.
 // Threads: thread-safe; no lock is held while a transport works. None of its own.
 // Ownership: callers hold the transport for as long as their call lasts.
 #pragma once
@@ -30,6 +32,10 @@ class Link {
  public:
   // A probe of a gateway that was away costs its caller no more than this.
   static constexpr int64_t kProbeNs = 80'000'000;
+  static constexpr int64_t kUpgradeNs = 20'000'000;
+  // From one look for the local door to the next: doubles up to the longest.
+  static constexpr int64_t kUpgradePauseNs = 1'000'000'000;
+  static constexpr int64_t kUpgradePauseMaxNs = 60'000'000'000;
 
   Link(const Options& options, const ClientEnv& env);
 
@@ -46,6 +52,9 @@ class Link {
   uint64_t breaker_opens() const { return breaker_opens_.load(std::memory_order_relaxed); }
 
  private:
+  bool UpgradeIsDue(int64_t now) const KVGATE_REQUIRES(mutex_);
+  Attachment Upgrade(Attachment attachment, Deadline deadline);
+  void Replace(std::unique_ptr<Transport> fresh) KVGATE_REQUIRES(mutex_);
   Attachment Attach(Breaker::Decision decision, Deadline deadline, Outcome* outcome);
   std::unique_ptr<Transport> Connect(Deadline deadline, Outcome* outcome) const;
   bool Answers(Transport& transport, Deadline deadline) const;
@@ -66,6 +75,8 @@ class Link {
   Breaker breaker_ KVGATE_GUARDED_BY(mutex_);
   Attachment attachment_ KVGATE_GUARDED_BY(mutex_);
   bool connecting_ KVGATE_GUARDED_BY(mutex_) = false;
+  int64_t next_upgrade_ KVGATE_GUARDED_BY(mutex_) = 0;
+  int64_t upgrade_pause_ KVGATE_GUARDED_BY(mutex_) = kUpgradePauseNs;
 };
 
 }  // namespace kvgate::client

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What several callers see of one link. Threads are ordered by the connects that they wait in.
+#include "client/core/link.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+#include <thread>
+#include <vector>
+
+#include "client/core/fake_gateway.h"
+
+namespace kvgate::client {
+namespace {
+
+// A connect that tells when it began and ends when it is let go.
+class SlowDoor {
+ public:
+  ClientEnv Env(FakeGateway& gateway) {
+    ClientEnv env = gateway.Env();
+    env.connect_local = [this, &gateway](const Options&, Deadline,
+                                         Outcome* outcome) -> std::unique_ptr<Transport> {
+      ++connects;
+      began.set_value();
+      if (let_go.get_future().get()) return std::make_unique<FakeTransport>(gateway, "local");
+      *outcome = Outcome{wire::Code::kUnavailable, false, "refused"};
+      return nullptr;
+    };
+    return env;
+  }
+
+  int connects = 0;
+  std::promise<void> began;
+  std::promise<bool> let_go;
+};
+
+Options LocalOptions() { return {.transport = "local", .local_socket = "/run/door"}; }
+
+TEST(LinkTest, CallersShareTheFirstConnect) {
+  FakeGateway gateway;
+  SlowDoor door;
+  Link link(LocalOptions(), door.Env(gateway));
+  const Deadline deadline = gateway.In(60'000);
+  std::vector<uint64_t> ids(8);
+  std::vector<std::thread> threads;
+  for (uint64_t& id : ids) {
+    threads.emplace_back([&link, &id, deadline] {
+      Outcome outcome;
+      id = link.Acquire(deadline, &outcome).id;
+    });
+  }
+  door.began.get_future().wait();
+  door.let_go.set_value(true);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(ids, std::vector<uint64_t>(8, 1));
+  EXPECT_EQ(door.connects, 1);
+}
+
+TEST(LinkTest, OthersAreRefusedAtOnceWhileOneProbes) {
+  FakeGateway gateway;
+  SlowDoor door;
+  Link link(LocalOptions(), door.Env(gateway));
+  Outcome outcome;
+  door.let_go.set_value(false);
+  EXPECT_EQ(link.Acquire(gateway.In(1000), &outcome).transport, nullptr);
+  door.began = {};
+  door.let_go = {};
+  gateway.AdvanceMs(200);
+
+  const Deadline deadline = gateway.In(60'000);
+  std::thread probe([&link, deadline] {
+    Outcome probed;
+    EXPECT_NE(link.Acquire(deadline, &probed).transport, nullptr);
+  });
+  door.began.get_future().wait();
+  EXPECT_EQ(link.Acquire(deadline, &outcome).transport, nullptr);
+  EXPECT_EQ(outcome.code, wire::Code::kUnavailable);
+  door.let_go.set_value(true);
+  probe.join();
+  EXPECT_NE(link.Acquire(deadline, &outcome).transport, nullptr);
+  EXPECT_EQ(door.connects, 2);
+}
+
+TEST(LinkTest, ACallerWhoseTimeIsOverDoesNotWaitForTheConnect) {
+  FakeGateway gateway;
+  SlowDoor door;
+  Link link(LocalOptions(), door.Env(gateway));
+  std::thread connecting([&link, deadline = gateway.In(60'000)] {
+    Outcome outcome;
+    link.Acquire(deadline, &outcome);
+  });
+  door.began.get_future().wait();
+  Outcome outcome;
+  EXPECT_EQ(link.Acquire(gateway.In(0), &outcome).transport, nullptr);
+  EXPECT_EQ(outcome.code, wire::Code::kDeadlineExceeded);
+  door.let_go.set_value(true);
+  connecting.join();
+}
+
+TEST(LinkTest, ReportsAboutAnOldAttachmentAreIgnored) {
+  FakeGateway gateway;
+  Link link(LocalOptions(), gateway.Env());
+  Outcome outcome;
+  const Attachment old = link.Acquire(gateway.In(100), &outcome);
+  gateway.Restart();
+  static_cast<void>(old.transport->Ping(gateway.In(100)));  // notices that it broke
+  const Attachment fresh = link.Acquire(gateway.In(100), &outcome);
+  EXPECT_NE(fresh.id, old.id);
+  for (int i = 0; i < 100; ++i) link.Report(old, false, gateway.now);
+  EXPECT_EQ(link.breaker_opens(), 0u);
+  EXPECT_EQ(link.Acquire(gateway.In(100), &outcome).id, fresh.id);
+}
+
+}  // namespace
+}  // namespace kvgate::client
