@@ -6,9 +6,11 @@
 //  1. Bytes handed out are the bytes of some completed or running Set of that very namespace, key,
 //     group and shard; everything read from disk was verified first. Else it is a miss.
 //  2. A value is visible whole or not at all, and only after it was copied and checksummed here.
-//  3. After an acknowledged Delete or OVERWRITE no call that starts later sees an older value; after
+//  3. After an acknowledged Delete or OVERWRITE no call that starts later sees an older value;
+//  after
 //     a crash too when it was acknowledged as LOGGED or DEVICE.
-//  4. Get never touches RocksDB and allocates no memory of 64 KiB or more; it answers by `answer_by`.
+//  4. Get never touches RocksDB and allocates no memory of 64 KiB or more; it answers by
+//  `answer_by`.
 //  5. Every table, queue and pool has a limit from StoreOptions; what does not fit is refused.
 // Threads: all methods are thread-safe. Callbacks run once, on a thread of the store or inside the
 // call; they must not block.
@@ -43,16 +45,35 @@ inline constexpr uint32_t kDiskFormatVersion = 1;
 using NamespaceId = uint32_t;  // on disk, never reused; 0 = none
 
 enum class Tier : uint8_t { kNone = 0, kMemory = 1, kDisk = 2 };
-enum class Durability : uint8_t { kDefault = 0, kVolatile = 1, kBuffered = 2, kLogged = 3, kDevice = 4 };
+enum class Durability : uint8_t {
+  kDefault = 0,
+  kVolatile = 1,
+  kBuffered = 2,
+  kLogged = 3,
+  kDevice = 4
+};
 enum class Match : uint8_t { kPrefix = 1, kMembership = 2, kWindow = 3 };
 enum class SetMode : uint8_t { kIfAbsent = 1, kOverwrite = 2 };
 
 // Same numbers as kvgate.v1.GetState, SetState and OfferState.
 enum class GetState : uint8_t {
-  kOk = 1, kMiss = 2, kNotReady = 3, kNotSent = 4, kUnpinned = 5, kStaleToken = 6, kCorrupt = 7, kIoError = 8
+  kOk = 1,
+  kMiss = 2,
+  kNotReady = 3,
+  kNotSent = 4,
+  kUnpinned = 5,
+  kStaleToken = 6,
+  kCorrupt = 7,
+  kIoError = 8
 };
 enum class SetState : uint8_t {
-  kStored = 1, kHeld = 2, kNotAdmitted = 3, kDataLoss = 4, kNoSpace = 5, kTimedOut = 6, kTooLarge = 7
+  kStored = 1,
+  kHeld = 2,
+  kNotAdmitted = 3,
+  kDataLoss = 4,
+  kNoSpace = 5,
+  kTimedOut = 6,
+  kTooLarge = 7
 };
 enum class OfferState : uint8_t { kWanted = 1, kHeld = 2, kPending = 3, kNotAdmitted = 4 };
 
@@ -68,9 +89,9 @@ struct NamespaceInfo {
 // Where a block's bytes lie, as a same-node client may map them. See storage/memory/pool.h.
 struct PoolPlace {
   uint32_t extent = 0;
-  uint64_t offset = 0;       // in the extent
+  uint64_t offset = 0;  // in the extent
   uint32_t generation_index = 0;
-  uint64_t generation = 0;   // value of the generation array at that index while the bytes are valid
+  uint64_t generation = 0;  // value of the generation array at that index while the bytes are valid
 };
 
 // A counted reference to a block in memory. Copies share it. Thread-safe as shared_ptr is.
@@ -154,8 +175,9 @@ using GetDone = std::function<void(absl::StatusOr<std::vector<GetResult>>)>;
 
 struct SetItem {
   std::string_view key;
-  std::vector<std::span<const std::byte>> value;  // pieces, in order; read once, never trusted twice
-  std::optional<uint32_t> producer_crc;           // CRC32C of the value
+  std::vector<std::span<const std::byte>>
+      value;                             // pieces, in order; read once, never trusted twice
+  std::optional<uint32_t> producer_crc;  // CRC32C of the value
   uint32_t ttl_s = 0;
 };
 struct SetRequest {
@@ -219,7 +241,7 @@ struct StoreFacts {
   std::string disk_engine = "none";  // "io_uring", "posix"
   uint64_t disk_value_bytes_max = 0;
   uint64_t memory_bytes_max = 0, extent_bytes = 0, disk_bytes_max = 0;
-  bool loading = false;              // recovery still running: unknown keys answer kNotReady
+  bool loading = false;  // recovery still running: unknown keys answer kNotReady
   Durability default_durability = Durability::kVolatile;
 };
 
@@ -231,7 +253,7 @@ using CounterVisitor = std::function<void(std::string_view name, double value)>;
 class PoolExport {
  public:
   virtual ~PoolExport() = default;
-  virtual int GenerationsFd() const = 0;         // sealed memfd of u64 generations, read-only for others
+  virtual int GenerationsFd() const = 0;  // sealed memfd of u64 generations, read-only for others
   virtual uint64_t GenerationsBytes() const = 0;
   // Sealed memfd of an extent; -1 when there is no such extent.
   virtual int ExtentFd(uint32_t extent) const = 0;
@@ -265,7 +287,8 @@ class Store {
   virtual void Set(const SetRequest& request, SetDone done) = 0;
   virtual absl::StatusOr<OfferResult> Offer(const OfferRequest& request) = 0;
   virtual void Delete(const DeleteRequest& request, DeleteDone done) = 0;
-  virtual bool Touch(NamespaceId ns, std::string_view last_key, uint8_t group, const Hints& hints) = 0;
+  virtual bool Touch(NamespaceId ns, std::string_view last_key, uint8_t group,
+                     const Hints& hints) = 0;
   virtual uint32_t Pin(NamespaceId ns, uint64_t token, uint32_t pin_ms) = 0;  // granted, 0 = stale
   virtual bool Unpin(NamespaceId ns, uint64_t token) = 0;
 
