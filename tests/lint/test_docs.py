@@ -61,19 +61,28 @@ def _bazel_problem(label):
     return None
 
 
+def _skip_problem(node):
+    marks = [ast.unparse(decorator) for decorator in node.decorator_list]
+    skipped = any(mark.startswith(("pytest.mark.skip(", "pytest.mark.xfail")) for mark in marks)
+    return "this test is skipped" if skipped else None
+
+
 def _pytest_problem(name):
-    """tests/x/test_y.py::test_z or tests/x/test_y.py::TestClass::test_z"""
+    """tests/x/test_y.py (every test in it), or with ::test_z or ::TestClass::test_z"""
     file, *inside = name.split("[")[0].split("::")
-    if not (sources.ROOT / file).is_file() or not inside:
-        return "no such file, or no test named in it"
+    if not (sources.ROOT / file).is_file():
+        return "no such file"
     scope = ast.parse(sources.text(file)).body
+    if not inside:
+        tests = [node for node in scope if getattr(node, "name", "").startswith("test_")]
+        problems = [problem for problem in map(_skip_problem, tests) if problem]
+        return next(iter(problems), None) if tests else "no test in this file"
     for part in inside:
         found = [node for node in scope if getattr(node, "name", None) == part]
         if not found:
             return "no such test in this file"
-        marks = [ast.unparse(decorator) for decorator in found[0].decorator_list]
-        if any(mark.startswith(("pytest.mark.skip(", "pytest.mark.xfail")) for mark in marks):
-            return "this test is skipped"
+        if problem := _skip_problem(found[0]):
+            return problem
         scope = found[0].body
     return None
 
