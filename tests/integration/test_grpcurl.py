@@ -93,3 +93,13 @@ def test_it_scans_keys(daemon, client, grpcurl):
 def test_the_admin_socket_is_for_its_owner_only(daemon):
     assert (daemon.run_dir / "admin.sock").stat().st_mode & 0o777 == 0o600
     assert daemon.run_dir.stat().st_mode & 0o777 == 0o750
+
+
+def test_reflection_ends_at_loopback(start):
+    daemon = start(*harness.SMALL, "--grpc-tcp=0.0.0.0:0")
+    port = daemon.ready["tcp"].rsplit(":", 1)[1]
+    command = [os.environ["GRPCURL"], "-plaintext", f"127.0.0.1:{port}", "list"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=harness.HANG_S)
+    assert done.returncode != 0
+    assert "does not support the reflection API" in done.stderr
+    assert daemon.client(f"127.0.0.1:{port}").open().namespace
