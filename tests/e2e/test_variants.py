@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from conftest import Daemon
@@ -12,32 +11,26 @@ from engine import Engine, grown, loaded_tokens, prompt, transfer_config
 from kvgate.vllm import layout as layout_module
 
 
-@pytest.fixture(scope="module")
-def grpc_engine(daemon_process: Daemon, tiny_model: str) -> Iterator[Engine]:
-    daemon_process.ensure_alive()
+def test_blocks_are_found_again_over_grpc(daemon: Daemon, tiny_model: str) -> None:
     extra = {
         "transport": "grpc",
-        "grpc_target": daemon_process.grpc_target,
+        "grpc_target": daemon.grpc_target,
         "grpc_library": os.environ.get("KVGATE_GRPC_LIB", ""),
-        "lookup_timeout_ms": 500,
         "weights_id": "over-grpc",  # a namespace of its own
     }
     engine = Engine(tiny_model, transfer_config(extra))
-    yield engine
+    for length in (191, 192, 193):
+        ids = prompt(length, seed=length)
+        cold = engine.one(ids)
+        engine.forget()
+        before = engine.counts()
+        assert engine.one(ids) == cold
+        after = engine.counts()
+        assert loaded_tokens(before, after) == (length - 1) // 32 * 32
+        assert grown(before, after, "verified_blocks") == (length - 1) // 32
+        engine.forget()
+    assert engine.worker._gateway.client.stats().transport == "grpc"
     engine.close()
-
-
-@pytest.mark.parametrize("length", [191, 192, 193])
-def test_blocks_are_found_again_over_grpc(grpc_engine: Engine, length: int) -> None:
-    ids = prompt(length, seed=length)
-    cold = grpc_engine.one(ids)
-    grpc_engine.forget()
-    before = grpc_engine.counts()
-    assert grpc_engine.one(ids) == cold
-    after = grpc_engine.counts()
-    assert loaded_tokens(before, after) == (length - 1) // 32 * 32
-    assert grown(before, after, "verified_blocks") == (length - 1) // 32
-    assert grpc_engine.worker._gateway.client.stats().transport == "grpc"
 
 
 def test_an_engine_with_wrong_addresses_starts_serves_and_says_which_layer(
