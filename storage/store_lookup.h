@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a Lookup asks and what was found, key by key, and the arithmetic on it (engine rule 41).
+// What a Lookup asks and what was found, key by key, and the arithmetic on it.
 // Plain data and pure functions; thread-compatible.
 #pragma once
 

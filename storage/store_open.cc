@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kWorkerThreads = 2;
 constexpr absl::Duration kCloseLimit = absl::Seconds(5);
-// Of the disk's bytes that tokens may hold (engine rule 16).
+// Of the disk's bytes that tokens may hold.
 constexpr double kPinnedDiskShareMax = 0.05;
 
 PinLimits PinLimitsOf(const StoreOptions& options) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TicketTable: permissions to send a payload, given by Offer before it is sent (engine rule 25).
+// TicketTable: permissions to send a payload, given by Offer before it is sent.
 //
 // A ticket covers the keys that were WANTED; until it ends (5 s, or its keys were Set) another
 // Offer of those keys answers PENDING. The bytes that tickets promise are bounded. Threads:

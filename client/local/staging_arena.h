@@ -5,7 +5,7 @@
 // First fit over granules of 64 B (4 KiB from 4 KiB on), neighbours coalesced. The first
 // kControlBytes serve requests and answers of calls, the rest values. Nothing of the allocator's
 // state lies in the shared memory. A part is counted: it is free once its owner and every call in
-// flight that names it let go (engine rule 37), so a daemon that is late never finds other bytes.
+// flight that names it let go, so a daemon that is late never finds other bytes.
 // Threads: thread-safe. Ownership: shared; the last holder unmaps.
 #pragma once
 

@@ -16,7 +16,7 @@
 //     part of itself.
 //  3. A request still queued at its deadline is dropped with DEADLINE_EXCEEDED and never touches
 //     the buffer. A request already given to the kernel runs to its end: until `done` the buffer
-//     belongs to the Disk, whatever the deadline (engine rule: time-outs above must give the buffer
+//     belongs to the Disk, whatever the deadline (time-outs above must give the buffer
 //     up for quarantine, not reuse it).
 //  4. Order is not promised between requests, except that Sync covers every write whose `done` ran
 //     before Sync was called.

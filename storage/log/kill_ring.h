@@ -3,8 +3,8 @@
 // KillRing: the latest tombstones and overwrites, so that no older record of their keys is written
 // after them.
 //
-// Why: a tombstone may be forgotten once every live segment is younger than its birth_seq (engine
-// rule 2). That is sound only if nothing that it ends can land in a segment opened later. A value
+// Why: a tombstone may be forgotten once every live segment is younger than its
+// birth_seq. That is sound only if nothing that it ends can land in a segment opened later. A value
 // can come late: its Set was overtaken by a Delete, or reclaim was copying it meanwhile. The log
 // asks here, when a batch takes its place, and drops such a value.
 //

@@ -119,7 +119,7 @@ struct LogFacts {
   uint32_t devices = 0, segments = 0;
   wire::HashSecret hash_secret{};
   uint64_t version_max = 0;       // highest version recovered
-  uint32_t cache_seconds = 0;     // cache clock at the last anchor, carried on (engine rules)
+  uint32_t cache_seconds = 0;     // cache clock at the last anchor, carried on
 };
 
 class Log {

@@ -69,7 +69,7 @@ void LogImpl::VisitCounters(
   say("disk_written_bytes_total", written);
   say("disk_errors_total", errors);
   say("disk_devices_offline", offline);
-  // All bytes written for a byte of a caller's value; rule 18 counts RocksDB too.
+  // All bytes written for a byte of a caller's value; those of RocksDB count too.
   const double payload = static_cast<double>(c.payload_bytes.load());
   const double all = static_cast<double>(c.payload_bytes + c.padding_bytes + c.page_bytes +
                                          c.footer_bytes + c.header_bytes + c.reinserted_bytes +
