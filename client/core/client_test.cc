@@ -533,7 +533,8 @@ TEST_F(ClientTest, AForkedChildGetsMissesAndSpeaksOnNoConnection) {
   EXPECT_EQ(Open(), 0u);
   EXPECT_EQ(client_->AllocStaging(64), nullptr);
   EXPECT_EQ(gateway_.calls.size(), calls);
-  process = 1;  // so that the connection is given back here
+  process = 1;  // the connection is given back here
+  client_ = nullptr;
 }
 
 TEST_F(ClientTest, EveryReasonHasAName) {
