@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import Daemon
 from driver import BLOCK, BLOCKS, LAYERS, PAGE_BYTES
-from kvgate import Client
 from kvgate.vllm.connector import KvgateConnector
 from kvgate.vllm.identity import Unsupported, build_identity, weights_digest
 from kvgate.vllm.settings import Settings, SettingsError
@@ -185,6 +184,20 @@ def test_a_worker_that_is_off_fails_the_loads_it_is_given(config: Any) -> None:
     assert "often" in connector.get_handshake_metadata().problem
 
 
+def test_a_fault_of_ours_turns_it_off_and_the_engine_goes_on(config: Any, daemon: Daemon) -> None:
+    connector = make(config, transfer(daemon))
+    assert connector.get_num_new_matched_tokens(object(), 0) == (0, False)
+    assert "a look-up failed" in connector.scheduler.worker_problem
+    connector.shutdown()
+
+
+def test_a_reset_of_the_engines_caches_reaches_the_scheduler(config: Any, daemon: Daemon) -> None:
+    connector = make(config, transfer(daemon))
+    assert connector.reset_cache() is True
+    assert "weights_epoch" in connector.scheduler.worker_problem
+    connector.shutdown()
+
+
 def test_several_groups_are_refused_with_a_reason(config: Any, daemon: Daemon) -> None:
     connector = make(config, transfer(daemon), caches=kv_cache_config(groups=2))
     assert "2 KV-cache groups" in connector.off
@@ -331,7 +344,7 @@ def test_both_roles_compute_the_same_identity(config: Any, daemon: Daemon) -> No
     worker.shutdown()
 
 
-# ---- stats, and other libraries in the process --------------------------------------------------
+# ---- stats --------------------------------------------------------------------------------------
 
 
 def test_stats_add_up_over_workers_and_steps() -> None:
@@ -345,14 +358,3 @@ def test_stats_add_up_over_workers_and_steps() -> None:
     assert isinstance(total, KvgateStats)
     assert total.reduce() == {"load_ms_sum": 1.5, "loads": 3}
     assert recorder.totals() == {"load_ms_sum": 1.5, "loads": 3}
-
-
-def test_the_library_lives_beside_torch_grpcio_and_pyarrow(daemon: Daemon) -> None:
-    import grpc
-    import pyarrow
-
-    with Client(local_socket=daemon.local_socket) as client:
-        assert client.ping(timeout_ms=2000) == 0
-        assert torch.ones(2).sum().item() == 2
-        assert pyarrow.array([1, 2]).to_pylist() == [1, 2]
-        grpc.insecure_channel("unix:/nowhere").close()

@@ -164,6 +164,15 @@ def test_nothing_is_claimed_when_a_failed_load_would_fail_the_request(daemon: Da
     saver.close()
 
 
+def test_after_the_engine_reset_its_caches_nothing_is_claimed_or_saved(driver: Driver) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    driver.scheduler.forget()  # weights may have changed in place
+    assert driver.ask(request) == (0, False)
+    driver.allocate(request, list(range(20, 27)), 0)
+    driver.step({request: request.num_tokens})
+    assert driver.last_step.saves == []
+
+
 # ---- loads ------------------------------------------------------------------------------------
 
 

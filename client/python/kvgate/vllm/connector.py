@@ -103,7 +103,12 @@ class KvgateConnector(KVConnectorBase_V1):
     ) -> tuple[int | None, bool]:
         if self.scheduler is None:
             return 0, False
-        return self.scheduler.matched_tokens(request, num_computed_tokens)
+        try:
+            return self.scheduler.matched_tokens(request, num_computed_tokens)
+        except Exception as error:  # no fault of ours may end the engine
+            logger.exception("kvgate: a look-up failed")
+            self.scheduler.set_worker_problem(f"a look-up failed: {error}")
+            return 0, False
 
     def update_state_after_alloc(self, request: Any, blocks: Any, num_external_tokens: int) -> None:
         if self.scheduler is not None:
@@ -130,6 +135,11 @@ class KvgateConnector(KVConnectorBase_V1):
         if self.scheduler is not None:
             self.scheduler.finished(request)
         return False, None
+
+    def reset_cache(self) -> bool:
+        if self.scheduler is not None:
+            self.scheduler.forget()
+        return True
 
     def set_xfer_handshake_metadata(self, metadata: dict[int, Any]) -> None:
         for rank, told in metadata.items():
@@ -171,8 +181,13 @@ class KvgateConnector(KVConnectorBase_V1):
     def wait_for_save(self) -> None:
         step = self._get_connector_metadata()
         assert isinstance(step, StepMetadata)
-        if self.worker is not None:
+        if self.worker is None:
+            return
+        try:
             self.worker.save(step)
+        except Exception as error:  # no fault of ours may end the engine
+            logger.exception("kvgate: saving failed")
+            self.worker.problem = f"saving failed: {error}"
 
     def get_transfer_results(self, finished_req_ids: set[str]) -> KVConnectorTransferResults:
         ended = self.worker.take_finished() if self.worker else set()

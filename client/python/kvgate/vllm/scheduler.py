@@ -201,11 +201,20 @@ class SchedulerSide:
             state = self._states.get(req_id)
             if state and state.loading is None:
                 self._release(state)
-        saves = self._saves(output) if self._may_save() else []
+        saves = self._planned_saves(output)
         self._time_step(output)
         return StepMetadata(
             loads, saves, self._gateway.identity_digest, self._gateway.root_group_keys()
         )
+
+    def _planned_saves(self, output: Any) -> list[SaveJob]:
+        """A fault in planning saves must not lose this step's loads, nor end the engine."""
+        try:
+            return self._saves(output) if self._may_save() else []
+        except Exception as error:
+            logger.exception("kvgate: planning saves failed")
+            self.set_worker_problem(f"planning saves failed: {error}")
+            return []
 
     def _may_save(self) -> bool:
         return self._settings.save and not self.worker_problem
@@ -340,6 +349,13 @@ class SchedulerSide:
 
     def wait_errands(self, timeout_s: float) -> bool:
         return self._errands.wait_idle(timeout_s)
+
+    def forget(self) -> None:
+        """The engine dropped what it computed: its weights may have changed in place, and what the
+        gateway holds under this identity may be of the old ones."""
+        self.set_worker_problem(
+            "the engine reset its caches; restart it with another weights_epoch to use kvgate again"
+        )
 
     def stop(self) -> None:
         self._errands.stop(drain_s=0.2)
