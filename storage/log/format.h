@@ -216,6 +216,7 @@ static_assert(sizeof(DiskFooterTrailer) == 256);
 struct Anchor {
   uint32_t cache_s = 0;
   uint64_t wall_s = 0;
+  Uuid boot_id{};  // zero: not recorded
   friend bool operator==(const Anchor&, const Anchor&) = default;
 };
 

@@ -46,10 +46,13 @@ inline absl::Status FromLaterVersion(absl::string_view what, uint64_t version) {
 inline void EncodeAnchor(const Anchor& anchor, DiskAnchor* out) {
   out->cache_s.set(anchor.cache_s);
   out->wall_s.set(anchor.wall_s);
+  std::memcpy(out->boot_id, anchor.boot_id.data(), sizeof(out->boot_id));
 }
 
 inline Anchor DecodeAnchor(const DiskAnchor& in) {
-  return {.cache_s = static_cast<uint32_t>(in.cache_s.get()), .wall_s = in.wall_s.get()};
+  Anchor out{.cache_s = static_cast<uint32_t>(in.cache_s.get()), .wall_s = in.wall_s.get()};
+  std::memcpy(out.boot_id.data(), in.boot_id, sizeof(in.boot_id));
+  return out;
 }
 
 // The four fields that headers, batches and footers have in common.

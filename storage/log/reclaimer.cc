@@ -83,17 +83,24 @@ void Reclaimer::Run() {
 
 bool Reclaimer::Work(uint32_t device) {
   bool moved = false;
+  absl::Status status;
   for (const SegmentId id : context_->table.Closing(device)) {
-    if (context_->table.Idle(id)) moved = FinishClosing(id).ok() || moved;
+    if (!context_->table.Idle(id)) continue;
+    const absl::Status finished = FinishClosing(id);
+    moved = finished.ok() || moved;
+    status.Update(finished);
   }
-  if (!NeedsSpace(device) || context_->device(device).health.offline()) return moved;
-  const auto victim = context_->table.OldestSealed(device);
-  if (!victim) return moved;
-  const absl::Status status = Reclaim(victim->first, victim->second);
-  if (status.ok()) return true;
+  if (status.ok()) {
+    if (!NeedsSpace(device) || context_->device(device).health.offline()) return moved;
+    const auto victim = context_->table.OldestSealed(device);
+    if (!victim) return moved;
+    status = Reclaim(victim->first, victim->second);
+    if (status.ok()) return true;
+  }
+  // A disk that takes no writes frees nothing: emptying more segments would only lose records.
   context_->counters.reclaim_failures++;
   if (context_->table.FreeCount(device) <= 1) writer_->Poke(true);
-  // Not a spin: what failed (a full or failing disk) will still fail in a microsecond.
+  // Not a spin: what failed will still fail in a microsecond.
   context_->table.WaitForChange(context_->table.changes(), kRetryAfter);
   return moved;
 }
