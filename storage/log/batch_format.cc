@@ -92,9 +92,9 @@ absl::Status CheckFields(const DiskBatchHeader& in) {
     return internal::FromLaterVersion("batch", in.format_version.get());
   }
   const uint64_t first = in.first_page.get(), pages = in.batch_pages.get();
-  if (in.format_version.get() == 0 || in.checksum_algorithm != kChecksumCrc32c ||
-      in.entries == 0 || in.entries > kBatchEntriesMax || in.namespaces != 1 ||
-      in.producers == 0 || in.producers > in.entries) {
+  if (in.format_version.get() == 0 || in.checksum_algorithm != kChecksumCrc32c || in.entries == 0 ||
+      in.entries > kBatchEntriesMax || in.namespaces != 1 || in.producers == 0 ||
+      in.producers > in.entries) {
     return Damaged("batch", "version, algorithm or counts");
   }
   if (first == 0 || pages < in.header_pages || first + pages > 65536 || in.lap.get() == 0 ||

@@ -213,8 +213,10 @@ absl::Status Checkpoint::Load(const SegmentVisitor& visit,
 
 absl::Status Checkpoint::Counted(absl::Status status, uint64_t bytes) {
   counters_->rocksdb_writes++;
-  if (status.ok()) counters_->rocksdb_bytes_written += bytes;
-  else counters_->rocksdb_errors++;
+  if (status.ok())
+    counters_->rocksdb_bytes_written += bytes;
+  else
+    counters_->rocksdb_errors++;
   return status;
 }
 

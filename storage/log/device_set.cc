@@ -55,7 +55,8 @@ absl::Status Refused(const Disk& disk, absl::string_view why) {
 }
 
 // What a cut leaves of the very first superblock that a format writes: its copies are synced one by
-// one, so that only one can be torn. (Members 24 and up are not looked for: such a disk is refused.)
+// one, so that only one can be torn. (Members 24 and up are not looked for: such a disk is
+// refused.)
 bool IsTornFirstCopy(std::span<const std::byte> page) {
   return std::memcmp(page.data(), internal::kSuperblockMagic, 8) == 0 ||
          internal::AllZero(page.first(offsetof(DiskSuperblock, crc)));
@@ -69,10 +70,14 @@ absl::StatusOr<Found> ReadSuperblocks(Disk& disk) {
   for (uint64_t offset : SuperblockOffsets(disk.bytes())) {
     if (absl::Status s = disk.ReadSync(offset, page.span()); !s.ok()) return s;
     absl::StatusOr<Superblock> copy = DecodeSuperblock(page.span());
-    if (copy.ok()) copies.push_back(*std::move(copy));
-    else if (absl::IsFailedPrecondition(copy.status())) return Refused(disk, copy.status().message());
-    else if (internal::AllZero(page.span())) ++blank;
-    else if (IsTornFirstCopy(page.span())) ++torn;
+    if (copy.ok())
+      copies.push_back(*std::move(copy));
+    else if (absl::IsFailedPrecondition(copy.status()))
+      return Refused(disk, copy.status().message());
+    else if (internal::AllZero(page.span()))
+      ++blank;
+    else if (IsTornFirstCopy(page.span()))
+      ++torn;
   }
   std::sort(copies.begin(), copies.end(),
             [](const auto& a, const auto& b) { return a.generation > b.generation; });
@@ -84,12 +89,14 @@ absl::StatusOr<Found> ReadSuperblocks(Disk& disk) {
   if (blank == 4 || (blank == 3 && torn == 1)) return Found{};
   if (std::any_of(copies.begin(), copies.end(),
                   [](const auto& c) { return c.state == SuperblockState::kReady; })) {
-    return Refused(disk, "only one intact superblock of four is left: restore the disk from a copy, "
-                         "or overwrite its first MiB and last 128 KiB with zeros to start empty");
+    return Refused(disk,
+                   "only one intact superblock of four is left: restore the disk from a copy, "
+                   "or overwrite its first MiB and last 128 KiB with zeros to start empty");
   }
   if (!copies.empty()) return Found{Found::kFormatting, copies[0]};
-  return Refused(disk, "holds data that is not kvgate's: choose another place, or overwrite its "
-                       "first MiB and last 128 KiB with zeros to give it to kvgate");
+  return Refused(disk,
+                 "holds data that is not kvgate's: choose another place, or overwrite its "
+                 "first MiB and last 128 KiB with zeros to give it to kvgate");
 }
 
 // All must be members of one set, each once.
@@ -105,9 +112,9 @@ absl::Status CheckMembers(const std::vector<std::unique_ptr<Disk>>& disks,
     }
     for (size_t j = 0; j < i; ++j) {
       if (found[j].superblock.ordinal != sb.ordinal) continue;
-      return Refused(*disks[i], absl::StrCat("is a copy of ", disks[j]->name(), " (both are disk ",
-                                             sb.ordinal, " of set ", UuidText(sb.set_uuid),
-                                             "): remove one of them"));
+      return Refused(*disks[i],
+                     absl::StrCat("is a copy of ", disks[j]->name(), " (both are disk ", sb.ordinal,
+                                  " of set ", UuidText(sb.set_uuid), "): remove one of them"));
     }
     if (sb.members != first.members || sb.segment_bytes != first.segment_bytes ||
         sb.hash_secret != first.hash_secret || sb.count != first.count) {
@@ -115,14 +122,16 @@ absl::Status CheckMembers(const std::vector<std::unique_ptr<Disk>>& disks,
                                              ": empty all disks of the set"));
     }
     if (sb.device_bytes > disks[i]->bytes()) {
-      return Refused(*disks[i], absl::StrCat("has ", disks[i]->bytes(), " bytes, formatted for ",
-                                             sb.device_bytes, ": restore its size, or empty the set"));
+      return Refused(*disks[i],
+                     absl::StrCat("has ", disks[i]->bytes(), " bytes, formatted for ",
+                                  sb.device_bytes, ": restore its size, or empty the set"));
     }
   }
   if (first.count != disks.size()) {
-    return Refused(*disks[0], absl::StrCat("is one of a set of ", first.count, " disks, but ",
-                                           disks.size(), " were given: name all of them, or empty "
-                                           "these to start a new set"));
+    return Refused(*disks[0],
+                   absl::StrCat("is one of a set of ", first.count, " disks, but ", disks.size(),
+                                " were given: name all of them, or empty "
+                                "these to start a new set"));
   }
   return absl::OkStatus();
 }
@@ -140,8 +149,7 @@ absl::StatusOr<bool> MustFormat(const std::vector<std::unique_ptr<Disk>>& disks,
   if (ready == nullptr) return true;
   for (size_t i = 0; i < disks.size(); ++i) {
     // A format cut in its last step: nothing was stored yet.
-    if (found[i].kind == Found::kFormatting &&
-        found[i].superblock.set_uuid == ready_sb->set_uuid) {
+    if (found[i].kind == Found::kFormatting && found[i].superblock.set_uuid == ready_sb->set_uuid) {
       return true;
     }
   }
@@ -188,9 +196,10 @@ absl::Status WriteSegmentHeaders(Disk& disk, const Superblock& superblock, const
   return disk.SyncSync();
 }
 
-absl::StatusOr<std::vector<Superblock>> PlanFormat(
-    const LogOptions& options, const std::vector<std::unique_ptr<Disk>>& disks,
-    const std::vector<Found>& found, const Clock& clock) {
+absl::StatusOr<std::vector<Superblock>> PlanFormat(const LogOptions& options,
+                                                   const std::vector<std::unique_ptr<Disk>>& disks,
+                                                   const std::vector<Found>& found,
+                                                   const Clock& clock) {
   uint64_t smallest = disks[0]->bytes(), generation = 0;
   for (const auto& disk : disks) smallest = std::min(smallest, disk->bytes());
   for (const Found& f : found) generation = std::max(generation, f.superblock.generation);

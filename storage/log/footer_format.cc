@@ -34,8 +34,7 @@ uint32_t FooterCrc(std::span<const std::byte> body, DiskFooterTrailer trailer) {
 absl::Status CheckTrailer(const DiskFooterTrailer& in) {
   if (std::memcmp(in.magic, internal::kFooterMagic, 8) != 0) return Damaged("footer", "no magic");
   const uint64_t pages = in.footer_pages.get();
-  if (pages == 0 || pages >= 65536 ||
-      pages != PagesOf(BodyBytes(in) + sizeof(DiskFooterTrailer))) {
+  if (pages == 0 || pages >= 65536 || pages != PagesOf(BodyBytes(in) + sizeof(DiskFooterTrailer))) {
     return Damaged("footer", "size");
   }
   return absl::OkStatus();
@@ -131,8 +130,9 @@ void FooterBuilder::Add(const NamespaceRef& ns, const RecordMeta& meta, uint16_t
 }
 
 uint32_t FooterBuilder::tombstones() const {
-  return static_cast<uint32_t>(std::count_if(
-      entries_.begin(), entries_.end(), [](const DiskEntry& e) { return e.type == kEntryTombstone; }));
+  return static_cast<uint32_t>(
+      std::count_if(entries_.begin(), entries_.end(),
+                    [](const DiskEntry& e) { return e.type == kEntryTombstone; }));
 }
 
 void FooterBuilder::Truncate(size_t records) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One fixed example of every structure, for the golden file and the tests of the format. Tests only.
+// One fixed example of every structure, for the golden file and the tests of the format. Tests
+// only.
 #pragma once
 
 #include <string>

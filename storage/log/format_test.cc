@@ -181,7 +181,8 @@ TEST(FormatTest, HostileBytesWithAGoodChecksumNeverReachOutside) {
       Bytes hostile = sample.bytes;
       for (int changes = 1 + round % 4; changes > 0; --changes) {
         // Mostly where fields are.
-        const size_t span = random() % 2 == 0 ? std::min<size_t>(hostile.size(), 600) : hostile.size();
+        const size_t span =
+            random() % 2 == 0 ? std::min<size_t>(hostile.size(), 600) : hostile.size();
         size_t at = random() % span;
         if (sample.counted_from_end) at = hostile.size() - 1 - at;
         hostile[at] = std::byte(random());
@@ -203,24 +204,24 @@ TEST(FormatTest, ValuesOutOfRangeAreRefused) {
       EXPECT_TRUE(absl::IsDataLoss(sample.decode(bytes))) << name << " byte " << at;
     }
   };
-  refused("superblock", 12, 3);              // state
-  refused("superblock", 56, 2);              // ordinal = count
-  refused("superblock", 58, 65);             // count
-  refused("superblock", 40, 0);              // not the member it says
-  refused("superblock", 4000, 1);            // padding
-  refused("segment header", 32, 0);          // lap
-  refused("batch", 14, 2);                   // algorithm
-  refused("batch", 15, 61);                  // entries
-  refused("batch", 17, 2);                   // namespaces
-  refused("batch", 20, 9);                   // pages
-  refused("batch", 44, 0);                   // first page
-  refused("batch", 74, 255);                 // a predecessor that is younger
-  refused("batch", 256 + 38, 3);             // a type kept free
-  refused("batch", 256 + 39, 4);             // an unknown flag
-  refused("batch", 256 + 56, 9);             // payload not contiguous
-  refused("batch", 256 + 60, 3);             // producer index
-  refused("batch", 256 + 61, 1);             // namespace index
-  refused("batch", 256 + 64 + 56, 1);        // a tombstone with a place
+  refused("superblock", 12, 3);        // state
+  refused("superblock", 56, 2);        // ordinal = count
+  refused("superblock", 58, 65);       // count
+  refused("superblock", 40, 0);        // not the member it says
+  refused("superblock", 4000, 1);      // padding
+  refused("segment header", 32, 0);    // lap
+  refused("batch", 14, 2);             // algorithm
+  refused("batch", 15, 61);            // entries
+  refused("batch", 17, 2);             // namespaces
+  refused("batch", 20, 9);             // pages
+  refused("batch", 44, 0);             // first page
+  refused("batch", 74, 255);           // a predecessor that is younger
+  refused("batch", 256 + 38, 3);       // a type kept free
+  refused("batch", 256 + 39, 4);       // an unknown flag
+  refused("batch", 256 + 56, 9);       // payload not contiguous
+  refused("batch", 256 + 60, 3);       // producer index
+  refused("batch", 256 + 61, 1);       // namespace index
+  refused("batch", 256 + 64 + 56, 1);  // a tombstone with a place
 }
 
 TEST(FormatTest, TheLargestBatchHasSeventeenPages) {
@@ -262,14 +263,15 @@ TEST(FormatTest, AFooterTakes255NamespacesAndProducersAndNoMore) {
 // changes on purpose, the version changes, and this file stays beside a new one.
 TEST(FormatTest, TheGoldenSegmentIsReadAndWrittenAlike) {
   Bytes written;
-  for (const Bytes& part : {SampleSuperblockPage(), SampleSegmentHeaderPage(), SampleBatch(),
-                            SampleFooterPages()}) {
+  for (const Bytes& part :
+       {SampleSuperblockPage(), SampleSegmentHeaderPage(), SampleBatch(), SampleFooterPages()}) {
     written.insert(written.end(), part.begin(), part.end());
   }
   std::ifstream file("storage/log/testdata/golden_v1.bin", std::ios::binary);
-  const std::string golden((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  const bool same =
-      golden.size() == written.size() && std::memcmp(golden.data(), written.data(), golden.size()) == 0;
+  const std::string golden((std::istreambuf_iterator<char>(file)),
+                           std::istreambuf_iterator<char>());
+  const bool same = golden.size() == written.size() &&
+                    std::memcmp(golden.data(), written.data(), golden.size()) == 0;
   if (!same) {
     const char* directory = std::getenv("TEST_UNDECLARED_OUTPUTS_DIR");
     std::ofstream(absl::StrCat(directory == nullptr ? "." : directory, "/golden_v1.bin"),

@@ -95,8 +95,8 @@ void LogImpl::Read(Place place, uint32_t length, std::span<std::byte> buffer, ab
   }
   LogDevice& device = context_->device(id.device);
   absl::Status status;
-  if (!place.valid() || bytes == 0 || place.first_page + bytes / kPageBytes > device.segment_pages() ||
-      buffer.size() < bytes) {
+  if (!place.valid() || bytes == 0 ||
+      place.first_page + bytes / kPageBytes > device.segment_pages() || buffer.size() < bytes) {
     status = absl::InvalidArgumentError(absl::StrCat("read of ", length, " bytes at page ",
                                                      place.first_page, " into ", buffer.size()));
   } else if (!device.health.Allows(context_->clock->Now())) {
@@ -111,8 +111,8 @@ void LogImpl::Read(Place place, uint32_t length, std::span<std::byte> buffer, ab
   read_bytes_in_flight_ += bytes;
   device.disk->Read(device.OffsetOf(id.local, place.first_page), buffer.first(bytes),
                     IoClass::kRead, deadline,
-                    [this, device = &device, place, lap = *lap, bytes, began = context_->clock->Now(),
-                     done = std::move(done)](absl::Status ended) {
+                    [this, device = &device, place, lap = *lap, bytes,
+                     began = context_->clock->Now(), done = std::move(done)](absl::Status ended) {
                       EndRead(device, place, lap, bytes, began, std::move(ended), done);
                     });
 }
@@ -180,9 +180,8 @@ absl::StatusOr<std::string> LogImpl::ReadKey(Place place, const wire::Hash128& h
   absl::StatusOr<uint64_t> lap = context_->table.BeginRead(place.segment);
   if (!lap.ok()) return lap.status();
   absl::StatusOr<uint32_t> page = BatchOf(id, *lap, place.first_page);
-  absl::StatusOr<Batch> batch =
-      page.ok() ? ReadBatch(context_->device(id.device), id.local, *page)
-                : absl::StatusOr<Batch>(page.status());
+  absl::StatusOr<Batch> batch = page.ok() ? ReadBatch(context_->device(id.device), id.local, *page)
+                                          : absl::StatusOr<Batch>(page.status());
   if (!context_->table.EndRead(place.segment, *lap)) {
     return absl::AbortedError(absl::StrCat("segment ", place.segment, " was reclaimed"));
   }

@@ -5,7 +5,8 @@
 // Promises
 //  1. A record is readable at its Place until its segment is reclaimed; a Read that overlaps a
 //     reclaim ends with ABORTED, never with bytes of another record.
-//  2. Appended records are recovered after kill -9 once their `done` ran (LOGGED), and after a power
+//  2. Appended records are recovered after kill -9 once their `done` ran (LOGGED), and after a
+//  power
 //     cut once a DEVICE append or a seal covered them. Recovery needs no RocksDB: checkpoint, then
 //     footers, then a walk of batch pages; the highest (version, batch_seq) wins.
 //  3. Tombstones outlive everything that they kill: re-emitted at reclaim until every live segment
@@ -53,17 +54,17 @@ enum class RecordType : uint8_t { kValue = 1, kTombstone = 2 };
 // What the index knows of a record: one 64 B entry on disk, without payload.
 struct RecordMeta {
   RecordType type = RecordType::kValue;
-  bool supersedes = false;     // an older record of the same block may lie in the log
-  bool all_siblings = false;   // tombstone of every group and shard of the key
-  uint32_t ns = 0;             // NamespaceId
+  bool supersedes = false;    // an older record of the same block may lie in the log
+  bool all_siblings = false;  // tombstone of every group and shard of the key
+  uint32_t ns = 0;            // NamespaceId
   wire::Hash128 hash, parent;
   uint8_t group = 0, shard = 0;
-  uint64_t version = 0;        // 48 bit
-  uint32_t length = 0;         // payload bytes
-  uint32_t crc = 0;            // block checksum (proto/wire/checksum.h)
-  uint64_t birth_seq = 0;      // tombstones
+  uint64_t version = 0;                  // 48 bit
+  uint32_t length = 0;                   // payload bytes
+  uint32_t crc = 0;                      // block checksum (proto/wire/checksum.h)
+  uint64_t birth_seq = 0;                // tombstones
   uint32_t expiry_s = 0, written_s = 0;  // cache clock; expiry 0 = never
-  uint32_t depth = 0;          // saturates at 65,535 on disk
+  uint32_t depth = 0;                    // saturates at 65,535 on disk
   uint64_t producer = 0;
 };
 
@@ -114,12 +115,12 @@ struct RecoveredRecord {
 using RecoverSink = std::function<void(std::span<const RecoveredRecord>)>;
 
 struct LogFacts {
-  std::string mode, engine;       // of the disks; the lesser one when they differ
+  std::string mode, engine;  // of the disks; the lesser one when they differ
   uint64_t segment_bytes = 0, capacity_bytes = 0, value_bytes_max = 0;
   uint32_t devices = 0, segments = 0;
   wire::HashSecret hash_secret{};
-  uint64_t version_max = 0;       // highest version recovered
-  uint32_t cache_seconds = 0;     // cache clock at the last anchor, carried on
+  uint64_t version_max = 0;    // highest version recovered
+  uint32_t cache_seconds = 0;  // cache clock at the last anchor, carried on
 };
 
 class Log {
@@ -149,7 +150,8 @@ class Log {
   // `done` runs in the order of the log within a segment. birth_seq is filled in by the log.
   virtual void Append(AppendRequest request) = 0;
 
-  // Reads AlignUp(length) payload bytes into `buffer` (4 KiB aligned, that long). Not verified here.
+  // Reads AlignUp(length) payload bytes into `buffer` (4 KiB aligned, that long). Not verified
+  // here.
   virtual void Read(Place place, uint32_t length, std::span<std::byte> buffer, absl::Time deadline,
                     IoDone done) = 0;
 

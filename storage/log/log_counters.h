@@ -15,9 +15,9 @@ struct LogCounters {
   // Appends.
   Counter appended_records{0}, appended_tombstones{0}, append_failures{0}, append_aborted{0};
   // Bytes given to the disks, by what they are; their sum over payload_bytes is the amplification.
-  Counter payload_bytes{0};     // values of callers, without padding
-  Counter padding_bytes{0};     // up to 4 KiB
-  Counter page_bytes{0};        // batch headers
+  Counter payload_bytes{0};  // values of callers, without padding
+  Counter padding_bytes{0};  // up to 4 KiB
+  Counter page_bytes{0};     // batch headers
   Counter footer_bytes{0};
   Counter header_bytes{0};      // segment headers
   Counter reinserted_bytes{0};  // values written again at reclaim, without padding

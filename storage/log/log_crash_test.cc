@@ -173,23 +173,25 @@ TEST_P(CrashTest, CutsDuringReclaimBringNothingBack) {
       for (int i = 0; i < 300 && Alive(log); ++i) {
         const std::string key = absl::StrCat("k", random() % 25);
         if (random() % 3 == 0) log.index().Keep(log.HashOf(key));
-        if (random() % 4 == 0) Delete(log, key, random() % 2 == 0);
-        else Put(log, key, 1 + random() % (200 << 10), random() % 3 == 0);
+        if (random() % 4 == 0)
+          Delete(log, key, random() % 2 == 0);
+        else
+          Put(log, key, 1 + random() % (200 << 10), random() % 3 == 0);
       }
       log.Crash(kind(), random());
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Cuts, CrashTest,
-    ::testing::Combine(::testing::Values(Kind::kKill, Kind::kPowerCut), ::testing::Values(1u, 2u),
-                       ::testing::Bool()),
-    [](const auto& info) {
-      return absl::StrCat(std::get<0>(info.param) == Kind::kKill ? "Kill" : "PowerCut",
-                          std::get<1>(info.param), "Disks",
-                          std::get<2>(info.param) ? "Checkpoint" : "");
-    });
+INSTANTIATE_TEST_SUITE_P(Cuts, CrashTest,
+                         ::testing::Combine(::testing::Values(Kind::kKill, Kind::kPowerCut),
+                                            ::testing::Values(1u, 2u), ::testing::Bool()),
+                         [](const auto& info) {
+                           return absl::StrCat(
+                               std::get<0>(info.param) == Kind::kKill ? "Kill" : "PowerCut",
+                               std::get<1>(info.param), "Disks",
+                               std::get<2>(info.param) ? "Checkpoint" : "");
+                         });
 
 }  // namespace
 }  // namespace kvgate::storage

@@ -375,7 +375,8 @@ TEST_F(LogCheckpointTest, AStaleRecordIsToldByItsLap) {
   LogHarness log({.checkpoint_dir = TestDirectory("stale")});
   Fill(log);
   const std::string kept = TestDirectory("stale_copy");
-  std::filesystem::copy(log.options().checkpoint_dir, kept, std::filesystem::copy_options::recursive);
+  std::filesystem::copy(log.options().checkpoint_dir, kept,
+                        std::filesystem::copy_options::recursive);
   ASSERT_OK(log.Open());
   ASSERT_OK(log.FillUntilReclaimed(8, 1000, 200 * kKiB));
   ExpectMiss(log, "k0");

@@ -45,8 +45,10 @@ LogOwner::Verdict TestIndex::JudgeReclaim(uint32_t segment, std::span<const Reco
     for (uint32_t i = 0; i < records.size(); ++i) {
       const auto found = held_.find(IdOf(records[i]));
       if (found == held_.end() || !(found->second.place == places[i])) continue;
-      if (must_.contains(HashPair(records[i].hash))) verdict.must.push_back(i);
-      else if (keep_.contains(HashPair(records[i].hash))) verdict.want.push_back(i);
+      if (must_.contains(HashPair(records[i].hash)))
+        verdict.must.push_back(i);
+      else if (keep_.contains(HashPair(records[i].hash)))
+        verdict.want.push_back(i);
     }
   }
   if (hook) hook(records);
@@ -78,8 +80,7 @@ void TestIndex::Merge(const RecoveredRecord& record) {
   const RecordMeta& meta = record.meta;
   absl::MutexLock lock(&mutex_);
   if (meta.type == RecordType::kTombstone) {
-    uint64_t& ended =
-        meta.all_siblings ? ended_all_[HashPair(meta.hash)] : ended_[IdOf(meta)];
+    uint64_t& ended = meta.all_siblings ? ended_all_[HashPair(meta.hash)] : ended_[IdOf(meta)];
     ended = std::max(ended, meta.version);
     std::erase_if(held_, [&](const auto& entry) {
       const RecordMeta& held = entry.second.meta;
@@ -134,8 +135,8 @@ void TestIndex::OnJudge(std::function<void(std::span<const RecordMeta>)> hook) {
 
 AlignedBuffer ValueOf(std::string_view key, uint64_t version, uint32_t bytes) {
   AlignedBuffer buffer = AlignedBuffer::Zeroed(std::max<uint64_t>(AlignToPage(bytes), kPageBytes));
-  uint64_t state = wire::Crc32c(static_cast<uint32_t>(version), key.data(), key.size()) |
-                   version << 32 | 1;
+  uint64_t state =
+      wire::Crc32c(static_cast<uint32_t>(version), key.data(), key.size()) | version << 32 | 1;
   for (uint32_t at = 0; at < bytes; at += 8) {
     state ^= state << 13;
     state ^= state >> 7;
@@ -278,8 +279,8 @@ absl::StatusOr<uint64_t> LogHarness::Get(const std::string& key, uint8_t group, 
              });
   ended.WaitForNotification();
   if (!status.ok()) return status;
-  const uint32_t prefix = wire::BlockCrcPrefix(wire::BlockCrcOfKey(ns_digest(), key), group, shard,
-                                               held->meta.length);
+  const uint32_t prefix =
+      wire::BlockCrcPrefix(wire::BlockCrcOfKey(ns_digest(), key), group, shard, held->meta.length);
   if (wire::Crc32c(prefix, buffer.data(), held->meta.length) != held->meta.crc) {
     return absl::DataLossError(absl::StrCat(key, ": checksum"));
   }

@@ -60,7 +60,8 @@ class TestIndex final : public LogOwner {
   std::map<Id, Held> held_ ABSL_GUARDED_BY(mutex_);
   std::map<Id, uint64_t> ended_ ABSL_GUARDED_BY(mutex_);  // versions up to it are dead
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> ended_all_ ABSL_GUARDED_BY(mutex_);
-  std::set<std::pair<uint64_t, uint64_t>> keep_ ABSL_GUARDED_BY(mutex_), must_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::pair<uint64_t, uint64_t>> keep_ ABSL_GUARDED_BY(mutex_), must_
+      ABSL_GUARDED_BY(mutex_);
   std::function<void(std::span<const RecordMeta>)> on_judge_ ABSL_GUARDED_BY(mutex_);
   uint64_t moved_ ABSL_GUARDED_BY(mutex_) = 0;
 };

@@ -62,7 +62,7 @@ class LogImpl final : public Log {
   std::atomic<uint64_t> read_bytes_in_flight_{0};
   std::atomic<double> read_bytes_per_ms_{1e6};  // of reads of 256 KiB and more
   std::atomic<double> read_base_ms_{0.2};       // of smaller ones
-  uint32_t cache_seconds_ = 0;  // constant after Recover
+  uint32_t cache_seconds_ = 0;                  // constant after Recover
 
   absl::Mutex map_mutex_;
   BatchMap batch_map_ ABSL_GUARDED_BY(map_mutex_);

@@ -60,12 +60,12 @@ bool LogWriter::TryJob(Job& job) {
     Submit(segment, std::move(job), header_pages, pages);
     return true;
   }
-  const bool offline =
-      std::all_of(context_->set.devices.begin(), context_->set.devices.end(),
-                  [](const auto& device) { return device->health.offline(); });
+  const bool offline = std::all_of(context_->set.devices.begin(), context_->set.devices.end(),
+                                   [](const auto& device) { return device->health.offline(); });
   if (!offline && !job.reclaim && absl::Now() < job.give_up) return false;
-  const absl::Status status = offline ? absl::UnavailableError("all disks of the log are offline")
-                                      : absl::ResourceExhaustedError("no segment of the log is free");
+  const absl::Status status = offline
+                                  ? absl::UnavailableError("all disks of the log are offline")
+                                  : absl::ResourceExhaustedError("no segment of the log is free");
   for (WriteItem& item : job.items) {
     {
       absl::MutexLock lock(&mutex_);
@@ -78,7 +78,7 @@ bool LogWriter::TryJob(Job& job) {
 }
 
 std::shared_ptr<OpenSegment> LogWriter::FindPlace(const Job& job, uint32_t pages,
-                                              std::span<const BatchRecord> records) {
+                                                  std::span<const BatchRecord> records) {
   const uint32_t devices = static_cast<uint32_t>(open_.size());
   for (uint32_t i = 0; i < devices; ++i) {
     const uint32_t device = (next_device_ + i) % devices;
@@ -97,7 +97,7 @@ std::shared_ptr<OpenSegment> LogWriter::FindPlace(const Job& job, uint32_t pages
 }
 
 std::shared_ptr<OpenSegment> LogWriter::FindPlaceOn(uint32_t device, const Job& job, uint32_t pages,
-                                                std::span<const BatchRecord> records) {
+                                                    std::span<const BatchRecord> records) {
   const uint32_t total = context_->device(device).segment_pages();
   const auto left = [&](const OpenSegment& segment) -> uint32_t {
     if (!job.reclaim && segment.for_reclaim && context_->table.FreeCount(device) == 0) return 0;
@@ -182,9 +182,8 @@ void LogWriter::Submit(const std::shared_ptr<OpenSegment>& segment, Job job, uin
   batch->batch_seq = info.batch_seq;
   batch->end_page = info.first_page + pages;
   batch->items = std::move(job.items);
-  const bool packed =
-      batch->items.size() > 1 || !IsValue(batch->items[0]) ||
-      batch->items[0].request.meta.length < own_batch_bytes_;
+  const bool packed = batch->items.size() > 1 || !IsValue(batch->items[0]) ||
+                      batch->items[0].request.meta.length < own_batch_bytes_;
   batch->pages = AlignedBuffer((packed ? pages : header_pages) * kPageBytes);
   EncodeBatchHeader(info, job.ns, RecordsOf(batch->items),
                     batch->pages.first(header_pages * kPageBytes), &batch->first_pages);
@@ -204,7 +203,8 @@ void LogWriter::Submit(const std::shared_ptr<OpenSegment>& segment, Job job, uin
     outstanding_.insert(batch->batch_seq);
   }
   segment->Begin(batch);
-  Write(segment, batch, info.first_page, packed, job.reclaim ? IoClass::kReinsert : IoClass::kFlush);
+  Write(segment, batch, info.first_page, packed,
+        job.reclaim ? IoClass::kReinsert : IoClass::kFlush);
 }
 
 void LogWriter::Write(const std::shared_ptr<OpenSegment>& segment,
@@ -225,7 +225,9 @@ void LogWriter::Write(const std::shared_ptr<OpenSegment>& segment,
   (batch->items[0].reclaim ? counters.reinserted_bytes : counters.payload_bytes) += payload;
 
   const uint64_t offset = device.OffsetOf(segment->id.local, first_page);
-  const auto done = [this, segment, batch](absl::Status status) { OnWrite(segment, batch, status); };
+  const auto done = [this, segment, batch](absl::Status status) {
+    OnWrite(segment, batch, status);
+  };
   // `batch` may be gone when the first of two writes ends, but not before both did.
   const std::span<const std::byte> pages = batch->pages.span();
   if (packed) {
@@ -264,8 +266,10 @@ void LogWriter::Finish(const std::shared_ptr<OpenSegment>& segment,
     syncs_[segment->id.device]->Join(
         [done = std::move(item.request.done), place](const absl::Status& status) {
           if (!done) return;
-          if (status.ok()) done(place);
-          else done(status);
+          if (status.ok())
+            done(place);
+          else
+            done(status);
         });
   }
   Settle(batch);

@@ -115,8 +115,10 @@ TEST(LogReclaimTest, AnOverwriteThatIsDroppedDoesNotBringBackWhatItOverwrote) {
     log.Crash(kKill, 1);
     ASSERT_OK(log.Open());
     const absl::StatusOr<uint64_t> held = log.Get("a");
-    if (held.ok()) EXPECT_EQ(*held, 1000u);
-    else EXPECT_TRUE(absl::IsNotFound(held.status())) << held.status().ToString();
+    if (held.ok())
+      EXPECT_EQ(*held, 1000u);
+    else
+      EXPECT_TRUE(absl::IsNotFound(held.status())) << held.status().ToString();
   }
 }
 

@@ -136,10 +136,8 @@ TEST(LogTest, AValueOvertakenByItsDeleteIsNotWritten) {
   ASSERT_OK(log.Open());
   absl::Status put, del;
   AppendRequest tombstone;
-  tombstone.meta = {.type = RecordType::kTombstone,
-                    .ns = kTestNamespace,
-                    .hash = log.HashOf("a"),
-                    .version = 5};
+  tombstone.meta = {
+      .type = RecordType::kTombstone, .ns = kTestNamespace, .hash = log.HashOf("a"), .version = 5};
   tombstone.done = [&](const absl::StatusOr<Place>& place) { del = place.status(); };
   log.log().Append(std::move(tombstone));
   log.PutLater("a", 4, 5000, {}, [&](const absl::Status& status) { put = status; });

@@ -71,9 +71,9 @@ void LogImpl::VisitCounters(
   say("disk_devices_offline", offline);
   // All bytes written for a byte of a caller's value; those of RocksDB count too.
   const double payload = static_cast<double>(c.payload_bytes.load());
-  const double all = static_cast<double>(c.payload_bytes + c.padding_bytes + c.page_bytes +
-                                         c.footer_bytes + c.header_bytes + c.reinserted_bytes +
-                                         c.rocksdb_bytes_written);
+  const double all =
+      static_cast<double>(c.payload_bytes + c.padding_bytes + c.page_bytes + c.footer_bytes +
+                          c.header_bytes + c.reinserted_bytes + c.rocksdb_bytes_written);
   visitor("log_write_amplification", payload > 0 ? all / payload : 0);
 }
 

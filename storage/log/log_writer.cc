@@ -48,7 +48,8 @@ void LogWriter::Stop() {
 absl::Status LogWriter::Check(const AppendRequest& request) const {
   const RecordMeta& meta = request.meta;
   if (meta.version == 0 || meta.version > kVersionMax) {
-    return absl::InvalidArgumentError(absl::StrCat("version ", meta.version, " is not 1 to 2^48-1"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("version ", meta.version, " is not 1 to 2^48-1"));
   }
   if (request.key.size() > wire::kKeyBytesMax) {
     return absl::InvalidArgumentError(
@@ -235,10 +236,8 @@ void LogWriter::Sort(std::vector<WriteItem> items) {
       continue;
     }
     if (meta.type == RecordType::kValue && meta.length >= own_batch_bytes_) {
-      Job job{.ns = ns->ref,
-              .items = {},
-              .reclaim = item.reclaim,
-              .give_up = absl::Now() + kSpaceWait};
+      Job job{
+          .ns = ns->ref, .items = {}, .reclaim = item.reclaim, .give_up = absl::Now() + kSpaceWait};
       job.items.push_back(std::move(item));
       jobs_.push_back(std::move(job));
     } else {
@@ -249,9 +248,8 @@ void LogWriter::Sort(std::vector<WriteItem> items) {
 
 void LogWriter::Pack(WriteItem item, const NamespaceRef& ns) {
   const PackerKey key{ns.id, item.reclaim};
-  const uint64_t bytes = AlignToPage(item.request.meta.type == RecordType::kValue
-                                         ? item.request.meta.length
-                                         : 0);
+  const uint64_t bytes =
+      AlignToPage(item.request.meta.type == RecordType::kValue ? item.request.meta.length : 0);
   Packer& full = packers_[key];
   if (!full.items.empty() && full.payload_bytes + bytes > batch_bytes_max_) Close(key);
   Packer& packer = packers_[key];

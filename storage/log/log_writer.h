@@ -7,7 +7,8 @@
 //  1. One thread places all batches, so "opened so far" is well defined: a tombstone's birth_seq is
 //     the highest sequence at the moment it is placed, and every record of its key that was placed
 //     before lies in a segment at or below it; one that comes later is dropped (KillRing).
-//  2. At most two open segments a device. The last free segment of a device is for reclaim only, and
+//  2. At most two open segments a device. The last free segment of a device is for reclaim only,
+//  and
 //     holds only copies of what still exists until another is free: so a crash can never leave a
 //     device without a segment to reclaim into.
 //  3. Records wait only in the queue, whose bytes are bounded; a batch waits for a free segment for
@@ -62,7 +63,7 @@ class LogWriter {
     absl::Time due;
   };
   using PackerKey = std::pair<uint32_t, bool>;  // namespace, reclaim
-  struct Job {  // a closed batch
+  struct Job {                                  // a closed batch
     NamespaceRef ns;
     std::vector<WriteItem> items;
     bool reclaim = false;
@@ -94,9 +95,9 @@ class LogWriter {
   bool TryJob(Job& job);
   void DropDead(Job& job);
   std::shared_ptr<OpenSegment> FindPlace(const Job& job, uint32_t pages,
-                                     std::span<const BatchRecord> records);
+                                         std::span<const BatchRecord> records);
   std::shared_ptr<OpenSegment> FindPlaceOn(uint32_t device, const Job& job, uint32_t pages,
-                                       std::span<const BatchRecord> records);
+                                           std::span<const BatchRecord> records);
   std::shared_ptr<OpenSegment> OpenOn(uint32_t device, bool reclaim);
   void HandOver(uint32_t device, size_t index);
   void HandOverAll();

@@ -10,17 +10,17 @@ namespace kvgate::storage {
 absl::Status NamespaceTable::Check(uint32_t id, const std::string& tenant,
                                    const wire::IdentityDigest& digest) const {
   if (id == 0 || tenant.size() > kTenantBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("namespace id ", id, ", tenant of ", tenant.size(), " bytes (limit ",
-                     kTenantBytesMax, ")"));
+    return absl::InvalidArgumentError(absl::StrCat("namespace id ", id, ", tenant of ",
+                                                   tenant.size(), " bytes (limit ", kTenantBytesMax,
+                                                   ")"));
   }
   const auto found = entries_.find(id);
   if (found == entries_.end()) return absl::OkStatus();
   const NamespaceRecord& record = found->second.record;
   if (record.tenant != tenant || record.identity_digest != digest) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("namespace id ", id, " is already another namespace of tenant ",
-                     absl::string_view(record.tenant)));
+    return absl::FailedPreconditionError(absl::StrCat("namespace id ", id,
+                                                      " is already another namespace of tenant ",
+                                                      absl::string_view(record.tenant)));
   }
   return absl::OkStatus();
 }

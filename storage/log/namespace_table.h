@@ -39,8 +39,8 @@ class NamespaceTable {
     NamespaceRecord record;
     Known known;
   };
-  absl::Status Check(uint32_t id, const std::string& tenant, const wire::IdentityDigest& digest)
-      const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  absl::Status Check(uint32_t id, const std::string& tenant,
+                     const wire::IdentityDigest& digest) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   mutable absl::Mutex mutex_;
   std::map<uint32_t, Entry> entries_ ABSL_GUARDED_BY(mutex_);

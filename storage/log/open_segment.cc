@@ -77,9 +77,8 @@ uint64_t SyncGroup::failures() const {
 
 void SyncGroup::Start(std::vector<Waiter> waiters) {
   counters_->syncs++;
-  device_->disk->Sync([this, waiters = std::move(waiters)](absl::Status status) {
-    End(waiters, status);
-  });
+  device_->disk->Sync(
+      [this, waiters = std::move(waiters)](absl::Status status) { End(waiters, status); });
 }
 
 void SyncGroup::End(const std::vector<Waiter>& waiters, const absl::Status& status) {

@@ -115,12 +115,11 @@ absl::StatusOr<Reclaimer::Victim> Reclaimer::Load(SegmentId id, const SegmentInf
     victim.set_sequence_max = footer->info.marks.sequence_max;
   } else {
     context_->counters.corrupt_footers++;
-    absl::StatusOr<WalkEnd> end =
-        WalkSegment(device, id.local, info.lap, [&](const Batch& batch) {
-          victim.records.insert(victim.records.end(), batch.records.begin(), batch.records.end());
-          victim.keys.insert(victim.keys.end(), batch.keys.begin(), batch.keys.end());
-          return true;
-        });
+    absl::StatusOr<WalkEnd> end = WalkSegment(device, id.local, info.lap, [&](const Batch& batch) {
+      victim.records.insert(victim.records.end(), batch.records.begin(), batch.records.end());
+      victim.keys.insert(victim.keys.end(), batch.keys.begin(), batch.keys.end());
+      return true;
+    });
     if (!end.ok()) return end.status();
     victim.keys_known = true;
   }
@@ -198,9 +197,9 @@ void Reclaimer::CopyValues(Victim* victim, const LogOwner::Verdict& verdict, Cop
     if (!stop_) copy(value);
   }
   const uint64_t spent = std::accumulate(reinserted_.begin(), reinserted_.end(), uint64_t{0});
-  const auto budget = static_cast<uint64_t>(
-      context_->options.reinsert_share_max * static_cast<double>(context_->set.segment_bytes) *
-      static_cast<double>(reinserted_.size() + 1));
+  const auto budget = static_cast<uint64_t>(context_->options.reinsert_share_max *
+                                            static_cast<double>(context_->set.segment_bytes) *
+                                            static_cast<double>(reinserted_.size() + 1));
   uint64_t wanted = 0;
   for (uint32_t value : verdict.want) {
     if (value >= victim->values.size() || stop_) continue;

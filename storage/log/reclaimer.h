@@ -9,12 +9,12 @@
 //     version, written_s and producer; a value that superseded another and is not written again
 //     leaves a tombstone for what it superseded;
 //  3. all that is synced; then the owner hears Moved and Forget;
-//  4. the segment closes to reads; when none is in flight: header of the next lap and erased footer,
+//  4. the segment closes to reads; when none is in flight: header of the next lap and erased
+//  footer,
 //     fdatasync, checkpoint record deleted, free.
-// A segment whose tombstones could not be written again stays as it is, for a later try; copies that
-// took the last free segment are thrown away then.
-// Threads: owns the thread "kv-log-reclaim", on which LogOwner is called. Stop joins; the writer
-// must run until then.
+// A segment whose tombstones could not be written again stays as it is, for a later try; copies
+// that took the last free segment are thrown away then. Threads: owns the thread "kv-log-reclaim",
+// on which LogOwner is called. Stop joins; the writer must run until then.
 #pragma once
 
 #include <atomic>

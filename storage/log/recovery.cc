@@ -40,8 +40,9 @@ absl::Status Recovery::LearnNamespace(const NamespaceRef& ref) {
   absl::Status status = context_->namespaces.Learn(ref);
   if (status.ok()) return status;
   return absl::FailedPreconditionError(
-      absl::StrCat(status.message(), ": the disks and the checkpoint do not belong together; remove "
-                                     "the checkpoint directory and start again"));
+      absl::StrCat(status.message(),
+                   ": the disks and the checkpoint do not belong together; remove "
+                   "the checkpoint directory and start again"));
 }
 
 absl::Status Recovery::ReadHeaders() {
@@ -152,11 +153,10 @@ absl::Status Recovery::FromWalk(SegmentId id, const Header& header) {
   std::vector<RecoveredRecord> found;
   AlignedBuffer buffer;
   absl::Status failure;
-  absl::StatusOr<WalkEnd> end =
-      WalkSegment(device, id.local, header.lap, [&](const Batch& batch) {
-        failure = WalkBatch(id, batch, &builder, &found, &buffer);
-        return failure.ok();
-      });
+  absl::StatusOr<WalkEnd> end = WalkSegment(device, id.local, header.lap, [&](const Batch& batch) {
+    failure = WalkBatch(id, batch, &builder, &found, &buffer);
+    return failure.ok();
+  });
   if (!end.ok()) return end.status();
   if (!failure.ok()) return failure;
   if (end->batches == 0) {
@@ -178,10 +178,8 @@ absl::Status Recovery::FromWalk(SegmentId id, const Header& header) {
                               .last_batch_seq = end->last_batch_seq,
                               .incarnation = end->incarnation},
                      .builder = std::move(builder)});
-  found_.push_back({.id = id,
-                    .sequence = end->sequence,
-                    .lap = header.lap,
-                    .records = std::move(found)});
+  found_.push_back(
+      {.id = id, .sequence = end->sequence, .lap = header.lap, .records = std::move(found)});
   return absl::OkStatus();
 }
 
@@ -250,7 +248,8 @@ absl::Status Recovery::RestartLost() {
 }
 
 bool Recovery::OnlyCopies(size_t segment) const {
-  using Key = std::tuple<uint64_t, uint64_t, uint32_t, uint8_t, uint8_t, uint64_t, RecordType, bool>;
+  using Key =
+      std::tuple<uint64_t, uint64_t, uint32_t, uint8_t, uint8_t, uint64_t, RecordType, bool>;
   const auto key_of = [](const RecordMeta& meta) {
     return Key{meta.hash.lo, meta.hash.hi, meta.ns,   meta.group,
                meta.shard,   meta.version, meta.type, meta.all_siblings};
@@ -346,8 +345,8 @@ absl::Status Recovery::RestoreCheckpoint() {
 // Seconds went on while nobody ran: the wall clock says how many, if it is believable.
 void Recovery::SetClock() {
   const uint64_t wall = context_->clock->WallSeconds();
-  clock_lost_ = anchor_.cache_s != 0 &&
-                (wall < anchor_.wall_s || wall - anchor_.wall_s > kWallGapMax);
+  clock_lost_ =
+      anchor_.cache_s != 0 && (wall < anchor_.wall_s || wall - anchor_.wall_s > kWallGapMax);
   const uint64_t passed = clock_lost_ || anchor_.cache_s == 0 ? 0 : wall - anchor_.wall_s;
   cache_seconds_ = static_cast<uint32_t>(
       std::min<uint64_t>(anchor_.cache_s + passed, std::numeric_limits<uint32_t>::max()));

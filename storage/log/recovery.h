@@ -5,10 +5,10 @@
 // For each segment, in this order: its header names the lap; a checkpoint record of that lap is
 // taken as it is; else a footer of that lap; else the batches are walked, each payload is read and
 // checked (a batch can be on the disk before its payload is), and the segment is sealed at its last
-// good batch, never to be appended to. A damaged header leaves the footer as the only witness, since
-// a reclaim erases it together with writing the next lap.
-// Blocking; owned by one thread; used once. Errors: of devices; FAILED_PRECONDITION for later
-// formats. Damage is counted, never returned.
+// good batch, never to be appended to. A damaged header leaves the footer as the only witness,
+// since a reclaim erases it together with writing the next lap. Blocking; owned by one thread; used
+// once. Errors: of devices; FAILED_PRECONDITION for later formats. Damage is counted, never
+// returned.
 #pragma once
 
 #include <map>
@@ -82,7 +82,7 @@ class Recovery {
   std::vector<Walked> walked_;
   std::vector<std::pair<SegmentId, Footer>> restore_checkpoint_;
   std::vector<Found> found_;
-  std::vector<SegmentId> lost_;                      // neither header nor footer
+  std::vector<SegmentId> lost_;  // neither header nor footer
   std::vector<RecordMeta> ttl_dropped_;
   bool clock_lost_ = false;
   uint32_t cache_seconds_ = 0;

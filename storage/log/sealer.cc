@@ -82,8 +82,8 @@ absl::Status Sealer::Seal(OpenSegment& segment) {
   segment.footer.Truncate(good.records);
   absl::Status status;
   if (segment.lost()) {
-    status = absl::UnavailableError(absl::StrCat("segment ", segment.id.global(),
-                                                 ": a sync failed, so it was not sealed"));
+    status = absl::UnavailableError(
+        absl::StrCat("segment ", segment.id.global(), ": a sync failed, so it was not sealed"));
   } else {
     const FooterInfo info{.device_uuid = context_->device(segment.id.device).uuid,
                           .segment = segment.id.local,

@@ -20,8 +20,8 @@
 
 namespace kvgate::storage {
 
-// Fdatasync, footer, fdatasync, checkpoint. A failure of the checkpoint alone is counted, not returned: the
-// footer suffices.
+// Fdatasync, footer, fdatasync, checkpoint. A failure of the checkpoint alone is counted, not
+// returned: the footer suffices.
 absl::Status WriteSeal(LogContext* context, SegmentId id, std::string_view image);
 
 class Sealer {

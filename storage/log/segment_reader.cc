@@ -57,8 +57,8 @@ absl::Status CheckFooterPlace(const Footer& footer, const LogDevice& device, uin
 absl::StatusOr<Footer> ReadFooter(const LogDevice& device, uint32_t segment) {
   AlignedBuffer buffer(kPageBytes);
   const uint32_t total = device.segment_pages();
-  if (absl::Status s = ReadAs(device, device.OffsetOf(segment, total - 1), buffer.span(),
-                              IoClass::kReinsert);
+  if (absl::Status s =
+          ReadAs(device, device.OffsetOf(segment, total - 1), buffer.span(), IoClass::kReinsert);
       !s.ok()) {
     return s;
   }
@@ -89,15 +89,14 @@ absl::Status WriteFooter(const LogDevice& device, uint32_t segment, std::string_
 
 absl::Status EraseFooter(const LogDevice& device, uint32_t segment) {
   const AlignedBuffer zeros = AlignedBuffer::Zeroed(kPageBytes);
-  return device.disk->WriteSync(device.OffsetOf(segment, device.segment_pages() - 1),
-                                zeros.span());
+  return device.disk->WriteSync(device.OffsetOf(segment, device.segment_pages() - 1), zeros.span());
 }
 
 absl::StatusOr<Batch> ReadBatch(const LogDevice& device, uint32_t segment, uint32_t page) {
   AlignedBuffer buffer(kPageBytes);
   if (page >= device.segment_pages()) return internal::Damaged("batch", "past the segment");
-  if (absl::Status s = ReadAs(device, device.OffsetOf(segment, page), buffer.span(),
-                              IoClass::kReinsert);
+  if (absl::Status s =
+          ReadAs(device, device.OffsetOf(segment, page), buffer.span(), IoClass::kReinsert);
       !s.ok()) {
     return s;
   }
@@ -106,8 +105,8 @@ absl::StatusOr<Batch> ReadBatch(const LogDevice& device, uint32_t segment, uint3
   if (page + *pages > device.segment_pages()) return internal::Damaged("batch", "past the segment");
   if (*pages > 1) {
     AlignedBuffer whole(*pages * kPageBytes);
-    if (absl::Status s = ReadAs(device, device.OffsetOf(segment, page), whole.span(),
-                                IoClass::kReinsert);
+    if (absl::Status s =
+            ReadAs(device, device.OffsetOf(segment, page), whole.span(), IoClass::kReinsert);
         !s.ok()) {
       return s;
     }
@@ -134,8 +133,7 @@ absl::StatusOr<WalkEnd> WalkSegment(const LogDevice& device, uint32_t segment, u
     }
     const BatchInfo& info = batch->info;
     if (info.lap != lap || info.prev_batch_seq != end.last_batch_seq) return end;
-    if (end.batches > 0 &&
-        (info.incarnation != end.incarnation || info.sequence != end.sequence)) {
+    if (end.batches > 0 && (info.incarnation != end.incarnation || info.sequence != end.sequence)) {
       return end;
     }
     const bool go_on = visit(*batch);

@@ -153,9 +153,7 @@ std::optional<std::pair<SegmentId, SegmentInfo>> SegmentTable::OldestSealed(uint
   for (uint32_t i = 0; i < segments_[device].size(); ++i) {
     const SegmentInfo& info = segments_[device][i];
     if (info.state != SegmentState::kSealed) continue;
-    const auto rank = [](const SegmentInfo& of) {
-      return std::pair(of.records != 0, of.sequence);
-    };
+    const auto rank = [](const SegmentInfo& of) { return std::pair(of.records != 0, of.sequence); };
     if (!oldest || rank(info) < rank(oldest->second)) {
       oldest = {{.device = device, .local = i}, info};
     }
@@ -229,7 +227,8 @@ uint64_t SegmentTable::changes() const {
 
 void SegmentTable::WaitForChange(uint64_t seen, absl::Duration timeout) const {
   absl::MutexLock lock(&mutex_);
-  const auto changed = [this, seen]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return changes_ > seen; };
+  const auto changed = [this, seen]()
+                           ABSL_SHARED_LOCKS_REQUIRED(mutex_) { return changes_ > seen; };
   mutex_.AwaitWithTimeout(absl::Condition(&changed), timeout);
 }
 
