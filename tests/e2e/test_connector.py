@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import Daemon
 from driver import BLOCK, BLOCKS, LAYERS, PAGE_BYTES
+from kvgate import Client
 from kvgate.vllm.connector import KvgateConnector
 from kvgate.vllm.identity import Unsupported, build_identity, weights_digest
 from kvgate.vllm.settings import Settings, SettingsError
@@ -344,7 +345,7 @@ def test_both_roles_compute_the_same_identity(config: Any, daemon: Daemon) -> No
     worker.shutdown()
 
 
-# ---- stats --------------------------------------------------------------------------------------
+# ---- stats, and other libraries in the process --------------------------------------------------
 
 
 def test_stats_add_up_over_workers_and_steps() -> None:
@@ -358,3 +359,14 @@ def test_stats_add_up_over_workers_and_steps() -> None:
     assert isinstance(total, KvgateStats)
     assert total.reduce() == {"load_ms_sum": 1.5, "loads": 3}
     assert recorder.totals() == {"load_ms_sum": 1.5, "loads": 3}
+
+
+def test_the_library_lives_beside_torch_grpcio_and_pyarrow(daemon: Daemon) -> None:
+    import grpc
+    import pyarrow
+
+    with Client(local_socket=daemon.local_socket) as client:
+        assert client.ping(timeout_ms=2000) == 0
+        assert torch.ones(2).sum().item() == 2
+        assert pyarrow.array([1, 2]).to_pylist() == [1, 2]
+        grpc.insecure_channel("unix:/nowhere").close()
