@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also when tests/bench/vllm.py runs it
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 import vllm_report

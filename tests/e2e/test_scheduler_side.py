@@ -55,9 +55,8 @@ def test_nothing_is_claimed_where_loading_is_slower(
     monkeypatch.setattr(
         driver.client, "lookup", lambda *a, **k: real(*a, **k)._replace(advice=Advice.RECOMPUTE)
     )
-    before = driver.counts().get("advised_recompute", 0)
     assert driver.ask(request) == (0, False)
-    assert driver.counts()["advised_recompute"] == before + 1
+    assert driver.counts()["advised_recompute"] == 1
 
 
 def test_asked_again_it_answers_the_same_from_the_same_pin(

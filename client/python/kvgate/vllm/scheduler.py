@@ -133,7 +133,7 @@ class SchedulerSide:
 
     def _as_claim(self, found: LookupResult, local: int, start: float) -> Claim:
         held = found.held
-        if found.advice == Advice.RECOMPUTE:
+        if found.advice == Advice.RECOMPUTE and held > local:
             self.recorder.add(advised_recompute=1)
             held = 0
         pin_ms = found.pin_ms if found.pin_token else self._settings.pin_ms
