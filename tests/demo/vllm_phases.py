@@ -21,7 +21,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
-from engine import Engine, grown, loaded_tokens, transfer_config
+from engine import Engine, grown, loaded_tokens, transfer_config, wait_stopped
 from process import Kvgated
 from vllm_text import Conversation, conversations
 
@@ -207,9 +207,12 @@ def controls(job: dict[str, Any]) -> dict[str, Any]:
     daemon = phase.daemon
     daemon.start()
     phase.wait_for_daemon()
-    result = {
-        "SIGSTOP": _fault(phase, 0, before=lambda: daemon.signal(signal.SIGSTOP)),
-    }
+
+    def freeze() -> None:
+        daemon.signal(signal.SIGSTOP)
+        wait_stopped(daemon.pid)
+
+    result = {"SIGSTOP": _fault(phase, 0, before=freeze)}
     daemon.signal(signal.SIGCONT)
     phase.wait_for_daemon()
     result["killed mid-run"] = _fault(phase, 1, during=daemon.kill)

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +35,7 @@ ENGINE_ENVIRONMENT = {
 for name, value in ENGINE_ENVIRONMENT.items():
     os.environ.setdefault(name, value)
 
+import engine  # noqa: E402
 from process import Kvgated  # noqa: E402
 
 
@@ -53,11 +53,7 @@ class Daemon(Kvgated):
     def freeze(self) -> None:
         """SIGSTOP, and returns once it is obeyed. ensure_alive ends it."""
         self.signal(signal.SIGSTOP)
-        while any(
-            task.read_text().rpartition(")")[2].split()[0] != "T"
-            for task in Path(f"/proc/{self.pid}/task").glob("*/stat")
-        ):
-            time.sleep(0.001)
+        engine.wait_stopped(self.pid)
 
     def restart(self) -> None:
         """SIGKILL, and up again: what was in memory only is gone."""

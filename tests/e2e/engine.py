@@ -8,7 +8,9 @@ of deadlines set their own.
 from __future__ import annotations
 
 import gc
+import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 BLOCK = 32
@@ -141,6 +143,15 @@ class Engine:
         core.shutdown()
         del self.llm
         gc.collect()
+
+
+def wait_stopped(pid: int) -> None:
+    """Until each thread of the process obeys a SIGSTOP that was sent to it."""
+    tasks = Path(f"/proc/{pid}/task")
+    while any(
+        stat.read_text().rpartition(")")[2].split()[0] != "T" for stat in tasks.glob("*/stat")
+    ):
+        time.sleep(0.001)
 
 
 def grown(before: dict[str, float], after: dict[str, float], name: str) -> float:
