@@ -9,6 +9,7 @@ asked, JSON. Exit status 0 when every token was right and no request failed, wha
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -63,6 +64,15 @@ def make_model(folder: Path) -> str:
     return str(folder)
 
 
+def make_conversations(model: str, count: int) -> list[dict[str, Any]]:
+    """Once, for all phases: the sources that the text is taken from may change meanwhile."""
+    from transformers import AutoTokenizer
+    from vllm_text import conversations
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    return [dataclasses.asdict(made) for made in conversations(tokenizer, count)]
+
+
 def run_phase(name: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
     print(f"phase {name}: a fresh vLLM", flush=True)
     job_file, out = folder / f"{name}.job.json", folder / f"{name}.json"
@@ -97,12 +107,13 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     data.mkdir()
     flags = [f"--memory={args.memory}", f"--disk={args.disk}", "--metrics=off"]
     daemon = Kvgated(data, *flags)
+    model = make_model(folder / "model")
     job: dict[str, Any] = {
-        "model": make_model(folder / "model"),
+        "model": model,
         "data_dir": str(data),
         "flags": flags,
         "transport": args.transport,
-        "documents": max(5, args.documents),
+        "conversations": make_conversations(model, max(5, args.documents)),
         "rounds": args.rounds,
     }
     results: dict[str, Any] = {"plain": run_phase("plain", job, folder)}

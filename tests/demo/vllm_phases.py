@@ -3,7 +3,7 @@
 
 Phases: plain (no connector: cold, and vLLM's own prefix cache), cold (first with the gateway),
 memory, disk (the daemon restarted before each round), controls (noise, corruption, faults).
-Every phase is a fresh engine. JOB.json: model, data_dir, flags, transport, documents, rounds.
+Every phase is a fresh engine. JOB.json: model, data_dir, flags, transport, conversations, rounds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from engine import Engine, grown, loaded_tokens, transfer_config, wait_stopped
 from process import Kvgated
-from vllm_text import Conversation, conversations
+from vllm_text import Conversation
 
 ANSWER_TOKENS = 16
 GAP_MIN = 0.05  # two tokens nearer than this may swap when chunks differ
@@ -37,8 +37,7 @@ class Phase:
         self.engine = Engine(
             job["model"], transfer, max_model_len=8192, max_num_batched_tokens=2048
         )
-        tokenizer = self.engine.llm.get_tokenizer()
-        self.conversations = conversations(tokenizer, job["documents"])
+        self.conversations = [Conversation(**fields) for fields in job["conversations"]]
 
     def _extra(self) -> dict[str, Any]:
         """Only the deadline of loads is not the default: the machine of a demo may be busy."""
