@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/wire/checksum.h"
+#include "storage/store_allocations.h"
 #include "storage/store_checks.h"
 #include "storage/store_impl.h"
 
@@ -113,6 +114,7 @@ absl::StatusOr<std::vector<KeyRef>> StoreImpl::KeysOfGet(const Namespace& ns,
 }
 
 void StoreImpl::Get(const GetRequest& request, GetDone done) {
+  const GetPath path;
   auto ns = FindNamespace(request.ns);
   if (!ns.ok()) return done(ns.status());
   for (const absl::Status& status :

@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
@@ -272,7 +273,8 @@ class StoreImpl final : public Store, private LogOwner {
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   absl::flat_hash_set<std::shared_ptr<WaitingCall>> waiting_ ABSL_GUARDED_BY(mu_);
-  absl::flat_hash_map<BlockId, std::shared_ptr<Load>> loads_ ABSL_GUARDED_BY(mu_);
+  // A tree: a hash table of a thousand loads would be one large allocation on the path of a Get.
+  absl::btree_map<BlockId, std::shared_ptr<Load>> loads_ ABSL_GUARDED_BY(mu_);
   std::deque<std::shared_ptr<Append>> append_queue_ ABSL_GUARDED_BY(mu_);
   uint64_t append_bytes_ ABSL_GUARDED_BY(mu_) = 0;      // queued and in the log's hands
   std::deque<BlockId> unwritten_ ABSL_GUARDED_BY(mu_);  // WriteState::kWaiting, oldest first

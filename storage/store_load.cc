@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// From the log into memory: one read a block however many wait for it (engine rule 19), verified
+// From the log into memory: one read a block however many wait for it, verified
 // with the namespace and key that were asked for, then resident.
 //
 // A load goes on after the calls that wanted it were answered, and lands in memory; only what still
@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "proto/wire/checksum.h"
+#include "storage/store_allocations.h"
 #include "storage/store_impl.h"
 
 namespace kvgate::storage {
@@ -81,6 +82,7 @@ void StoreImpl::SubmitRead(std::shared_ptr<Load> load) {
 }
 
 void StoreImpl::ReadDone(const std::shared_ptr<Load>& load, const absl::Status& status) {
+  const GetPath path;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       if (Verify(*load)) return EndLoad(load, GetState::kOk);

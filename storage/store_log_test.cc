@@ -285,12 +285,14 @@ TEST_F(StoreLog, BufferedIsTheDefaultAndDoesNotWait) {
 TEST_F(StoreLog, AFullQueueGrantsVolatileAndTheValueFollowsLater) {
   medium_->HoldAppends(true);
   const std::string big = ValueOf("x", 0, 1 << 20);
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(Put("b" + std::to_string(i), big, Durability::kBuffered).durability,
-              Durability::kBuffered);
+  SetRequest request;
+  request.durability = Durability::kBuffered;
+  request.answer_by = clock_.Now();  // does not wait for room
+  for (const char* key : {"b0", "b1", "b2"}) {
+    EXPECT_EQ(PutOne(*store_, ns_, key, big, request).durability, Durability::kBuffered);
   }
   // The queue's limit is half of 8 MiB: a fourth value does not fit with its overhead.
-  const SetResult refused = Put("late", big, Durability::kBuffered);
+  const SetResult refused = PutOne(*store_, ns_, "late", big, request);
   EXPECT_EQ(refused.state, SetState::kStored);
   EXPECT_EQ(refused.durability, Durability::kVolatile);
   medium_->HoldAppends(false);
@@ -300,6 +302,28 @@ TEST_F(StoreLog, AFullQueueGrantsVolatileAndTheValueFollowsLater) {
   std::vector<std::string> keys;
   for (const auto& record : medium_->Records()) keys.push_back(record.key);
   EXPECT_THAT(keys, ::testing::Contains("late"));
+}
+
+TEST_F(StoreLog, AboveAQuarterOfTheQueueBufferedWaitsForTheWriteOrForAnswerBy) {
+  medium_->HoldAppends(true);
+  const std::string big = ValueOf("x", 0, 1 << 20);
+  EXPECT_EQ(Put("first", big, Durability::kBuffered).durability, Durability::kBuffered);
+  SetRequest request;
+  request.ns = ns_;
+  request.items = {{"second", {BytesOf(big)}, std::nullopt, 0}};
+  Answer<std::vector<SetResult>> second;
+  store_->Set(request, second.callback());
+  EXPECT_FALSE(second.ready());
+  request.items[0].key = "third";
+  request.answer_by = clock_.Now() + absl::Milliseconds(10);
+  Answer<std::vector<SetResult>> third;
+  store_->Set(request, third.callback());
+  clock_.Advance(absl::Milliseconds(11));
+  EXPECT_EQ(third.Wait()->front().durability, Durability::kBuffered);
+  EXPECT_FALSE(second.ready());
+  medium_->HoldAppends(false);
+  medium_->ReleaseAppends();
+  EXPECT_EQ(second.Wait()->front().durability, Durability::kBuffered);
 }
 
 TEST_F(StoreLog, AValueTooLargeForTheDiskStaysInMemoryUnlessTheDiskWasAskedFor) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "storage/store_allocations.h"
 #include "storage/store_checks.h"
 #include "storage/store_impl.h"
 
@@ -83,6 +84,9 @@ void StoreImpl::VisitCounters(const CounterVisitor& visitor) const {
   const auto visit = [&visitor](std::string_view name, uint64_t value) {
     visitor(name, static_cast<double>(value));
   };
+  // Of the whole process: several stores share a heap.
+  visit("get_large_allocations_total", GetPath::LargeAllocations());
+  visit("get_large_allocations_measured", GetPath::Measured() ? 1 : 0);
   const PoolStats pool = pool_->stats();
   visit("memory_limit_bytes", pool.bytes_max);
   visit("memory_used_bytes", pool.used_bytes);

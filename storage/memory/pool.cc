@@ -14,6 +14,11 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+// The thread sanitizer does not model fences; the one below orders what other processes see.
+#if defined(__SANITIZE_THREAD__)
+#pragma GCC diagnostic ignored "-Wtsan"
+#endif
+
 namespace kvgate::storage {
 namespace {
 
