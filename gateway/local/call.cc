@@ -48,8 +48,16 @@ Call::Call(std::shared_ptr<Session> session, const local::MsgHeader& header, std
 
 Call::~Call() {
   if (!replied_) Fail(absl::InternalError("the call was dropped without an answer"));
+  state().counters.request_bytes.fetch_sub(memory_bytes_, std::memory_order_relaxed);
   session_->EndCall();
   state().CallEnded();
+}
+
+bool Call::ChargeMemory(uint64_t bytes) {
+  memory_bytes_ += bytes;
+  const uint64_t others =
+      state().counters.request_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  return others + bytes <= state().options.request_bytes_max;
 }
 
 void Call::Reply(std::string_view fixed, std::string_view rest, std::vector<int> fds) {

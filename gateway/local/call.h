@@ -50,6 +50,9 @@ class Call {
   absl::Duration until_deadline() const { return deadline_ - arrival_; }
   bool expired() const { return state().clock->Now() >= deadline_; }
 
+  // Counts memory that this call holds until it ends; false when all calls hold too much.
+  bool ChargeMemory(uint64_t bytes);
+
   void AddBytesIn(uint64_t bytes) { bytes_in_ += bytes; }
   void AddBytesOut(uint64_t bytes) { bytes_out_ += bytes; }
 
@@ -69,7 +72,7 @@ class Call {
   const absl::Time arrival_;
   const absl::Time deadline_;
   bool replied_ = false;
-  uint64_t bytes_in_ = 0, bytes_out_ = 0;
+  uint64_t bytes_in_ = 0, bytes_out_ = 0, memory_bytes_ = 0;
 };
 
 // With what was decoded from it; its views lie in message() or in itself.

@@ -179,6 +179,13 @@ bool LeavesEpollThread(const LookupCall& call) {
   return keys > 4096;
 }
 
+// Bytes of a body that was copied out of staging.
+template <typename T>
+uint64_t CopiedBytes(const T& call) {
+  if constexpr (requires { call.body_copy; }) return call.body_copy.size();
+  return 0;
+}
+
 void FailNow(Session& session, const MsgHeader& header, const absl::Status& status) {
   session.Send(MakeErrorReply(header, header.version, status));
 }
@@ -218,7 +225,12 @@ absl::Status Start(const std::shared_ptr<Session>& session, const MsgHeader& hea
     call->Disown();
     return s;
   }
-  if (!LeavesEpollThread(call->asked)) {
+  if (!call->ChargeMemory(call->message().size() + CopiedBytes(call->asked))) {
+    session->state().counters.overloaded.fetch_add(1);
+    call->Fail(absl::ResourceExhaustedError(
+        absl::StrCat("requests in flight: their memory is above request_bytes_max, ",
+                     session->state().options.request_bytes_max, " bytes; try again")));
+  } else if (!LeavesEpollThread(call->asked)) {
     RunCall(call, handle);
   } else if (!session->state().work->Post([call, handle] { RunCall(call, handle); })) {
     call->Fail(absl::UnavailableError("draining: this gateway is stopping"));
@@ -289,6 +301,17 @@ absl::Status Greet(const std::shared_ptr<Session>& session, const MsgHeader& hea
   return absl::OkStatus();
 }
 
+absl::Status GreetAndRecord(const std::shared_ptr<Session>& session, const MsgHeader& header,
+                            std::string_view message) {
+  const absl::Time began = session->state().clock->Now();
+  const absl::Status status = Greet(session, header, message);
+  if (Telemetry* telemetry = session->state().telemetry; telemetry != nullptr) {
+    telemetry->RecordCall(Door::kLocal, Rpc::kHello, status.code(),
+                          session->state().clock->Now() - began, 0, 0);
+  }
+  return status;
+}
+
 absl::Status HandleRelease(Session& session, std::string_view message) {
   ReleaseCall release;
   if (absl::Status s = Decode(message, {}, &release); !s.ok()) return s;
@@ -356,7 +379,7 @@ absl::Status HandleMessage(const std::shared_ptr<Session>& session, std::string_
     if (session->greeted()) {
       status = Dispatch(session, header, message);
     } else if (hello) {
-      status = Greet(session, header, message);
+      status = GreetAndRecord(session, header, message);
     } else {
       status = absl::InvalidArgumentError(
           absl::StrCat("local message: op: ", header.op, " before HELLO, must be 1"));

@@ -285,6 +285,7 @@ void LocalDoorImpl::VisitCounters(const storage::CounterVisitor& visitor) const 
       {"local_calls_overloaded_total", &c.overloaded},
       {"local_reply_queue_overflows_total", &c.reply_queue_overflows},
       {"local_staging_bytes", &c.staging_bytes},
+      {"local_request_bytes", &c.request_bytes},
       {"local_leases", &c.leases},
       {"local_lease_bytes", &c.lease_bytes},
       {"local_leases_total", &c.leases_total},
@@ -313,6 +314,9 @@ absl::Status LocalDoorOptions::Validate() const {
   if (leases_max == 0 || leases_max > 65536) return bad("leases_max", leases_max, "1 to 65536");
   if (lease_bytes_max < wire::kValueBytesMax) {
     return bad("lease_bytes_max", lease_bytes_max, "at least one value, 67108864");
+  }
+  if (request_bytes_max < local::kBodyBytesMax) {
+    return bad("request_bytes_max", request_bytes_max, "at least one request, 5242880");
   }
   if (reply_queue_max == 0) return bad("reply_queue_max", reply_queue_max, "at least 1");
   if (token.size() > sizeof(local::Hello::token)) {

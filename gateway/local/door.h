@@ -15,8 +15,9 @@
 // Threads: thread-safe. One epoll thread, `worker_threads` for the copies of Set; callbacks of the
 // store answer on the store's threads.
 // Ownership: borrows store, namespaces, clock and telemetry, which outlive it.
-// Limits: LocalDoorOptions; their sum is staging_bytes_total + clients_max * 1 MiB of staging and
-// clients_max * lease_bytes_max of pool memory kept in place.
+// Limits: LocalDoorOptions; their sum is staging_bytes_total + clients_max * 1 MiB of staging,
+// request_bytes_max of our own memory and clients_max * lease_bytes_max of pool memory kept in
+// place.
 #pragma once
 
 #include <cstdint>
@@ -47,9 +48,10 @@ struct LocalDoorOptions {
   uint64_t staging_bytes_client = 256ull << 20;  // most that one client gets
   uint64_t staging_bytes_total = 32ull << 20;    // over all clients; 1/8 of memory
   uint32_t lease_ms = 5000;
-  uint32_t leases_max = 256;                // a client
-  uint64_t lease_bytes_max = 256ull << 20;  // a client
-  uint32_t reply_queue_max = 256;
+  uint32_t leases_max = 256;                 // a client
+  uint64_t lease_bytes_max = 256ull << 20;   // a client
+  uint32_t reply_queue_max = 256;            // a client
+  uint64_t request_bytes_max = 64ull << 20;  // requests in flight, all clients
 
   absl::Status Validate() const;
 };

@@ -667,6 +667,33 @@ TEST(LocalDoor, TooManyClientsAreRefused) {
   EXPECT_EQ(one.Set("k", "v"), Reason::kOk);
 }
 
+TEST(LocalDoor, MemoryOfRequestsIsBoundedAndGivenBack) {
+  TestDoor::Options options = TestDoor::DefaultOptions();
+  options.door.request_bytes_max = 5 << 20;
+  TestDoor door(options);
+  Worker worker(door);
+  // One list over the limit cannot exist; many at once are refused one by one, and none is lost.
+  const std::vector<std::string> keys(4000, std::string(1000, 'k'));
+  const std::vector<std::string_view> views(keys.begin(), keys.end());
+  std::atomic<int> answered{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] {
+      client::GroupQuery query;
+      query.keys = views;
+      client::LookupRequest request;
+      request.ns = worker.ns();
+      request.queries = std::span(&query, 1);
+      client::LookupReply reply;
+      const Outcome outcome = worker.transport().Lookup(request, DeadlineIn(kCallMs), &reply);
+      if (outcome.ok() || outcome.code == wire::Code::kResourceExhausted) ++answered;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(answered, 8);
+  door.AwaitCounter("local_request_bytes", 0);
+}
+
 TEST(LocalDoor, StagingIsBoundedInSum) {
   TestDoor::Options options = TestDoor::DefaultOptions();
   options.door.staging_bytes_total = 8 << 20;
