@@ -179,7 +179,6 @@ absl::Status GatewayImpl::StartGrpcDoors() {
   deps_.server_version = Version();
   deps_.local_socket = [this](const std::string& tenant) { return LocalSocket(tenant); };
 
-  // TCP comes first: a server that must not have reflection is built before it is turned on.
   if (!config_.grpc_tcp.empty()) {
     GrpcServerOptions tcp;
     tcp.tcp = config_.grpc_tcp;

@@ -9,11 +9,14 @@
 #include <cstring>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/impl/server_builder_option.h"
+#include "grpcpp/impl/server_builder_plugin.h"
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
@@ -41,12 +44,15 @@ void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
 
-// gRPC's plugins are for all servers of a process that are built later, so a server that must not
-// have reflection has to be built before this ran.
-void EnableReflection() {
-  static std::once_flag once;
-  std::call_once(once, [] { grpc::reflection::InitProtoReflectionServerBuilderPlugin(); });
-}
+// The reflection library adds its plugin to every server of the process: this takes it out again.
+class NoReflection final : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins,
+                  [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
+  }
+};
 
 void EnableHealth() {
   static std::once_flag once;
@@ -70,7 +76,7 @@ struct GrpcServer::Impl {
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
                                                               const ServiceDeps& deps) {
   EnableHealth();
-  if (!options.unix_path.empty() || IsLoopback(options.tcp)) EnableReflection();
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();  // keeps the library linked
 
   auto impl = std::make_unique<Impl>();
   impl->options = options;
@@ -83,6 +89,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   grpc::ServerBuilder builder;
   SetLimits(options, &builder);
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &impl->port);
+  if (!unix_socket && !IsLoopback(options.tcp)) {
+    builder.SetOption(std::make_unique<NoReflection>());
+  }
   builder.RegisterService(impl->service.get());
   impl->server = builder.BuildAndStart();
   if (impl->server == nullptr) {
