@@ -44,8 +44,8 @@ run_tests() {
 run_group() {
   case $1 in
     lint) pytest_group lint base ;;
-    unit) bazel_group unit -crash,-e2e ;;
-    crash) bazel_group crash crash ;;
+    unit) bazel_group unit -crash,-e2e ;; # and everything else is built
+    crash) bazel_group crash crash --build_tests_only ;;
     integration)
       ensure_grpcurl
       pytest_group integration base
@@ -55,10 +55,10 @@ run_group() {
   esac
 }
 
-# bazel_group GROUP TAG_FILTERS: those tests of the whole tree.
+# bazel_group GROUP TAG_FILTERS [FLAG…]: those tests of the whole tree.
 bazel_group() {
   local status=0
-  run_bazel test --keep_going --test_tag_filters="$2" \
+  run_bazel test --keep_going --test_tag_filters="$2" "${@:3}" \
     --build_event_json_file="$RESULTS/$1.events.json" //... || status=$?
   count_cases "$1" "$status" --bazel "$RESULTS/$1.events.json"
 }
