@@ -67,19 +67,22 @@ def test_a_get_makes_no_large_allocation_and_no_rocksdb_read(start):
     daemon = start()
     client = daemon.client()
     client.open()
-    keys = [f"get-{i}".encode() for i in range(8)]
-    client.set({key: value_of(key, 2 << 20) for key in keys}, durability=pb().DURABILITY_LOGGED)
-    client.get(keys)
+    large = [f"get-{i}".encode() for i in range(8)]
+    client.set({key: value_of(key, 2 << 20) for key in large}, durability=pb().DURABILITY_LOGGED)
+    many = [f"many-{i}".encode() for i in range(1024)]
+    client.set({key: value_of(key, 5000) for key in many}, durability=pb().DURABILITY_LOGGED)
     daemon.kill()
     daemon.start()
     client = daemon.client()
     client.open()
     before = daemon.stats()
     for tier in (pb().TIER_DISK, pb().TIER_MEMORY):
-        answer = client.get(keys)
-        assert list(answer.values) == [value_of(key, 2 << 20) for key in keys]
-        assert {result.tier for result in answer.results} == {tier}
+        for keys, size in ((large, 2 << 20), (many, 5000)):
+            answer = client.get(keys)
+            assert list(answer.values) == [value_of(key, size) for key in keys]
+            assert {result.tier for result in answer.results} == {tier}
     after = daemon.stats()
+    assert after["get_large_allocations_measured"] == 1
     for name in ("get_large_allocations_total", "rocksdb_reads_total"):
         assert after[name] == before[name], name
 
