@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages that say what the daemon has: names in them and names in it are the same."""
+
+import os
+import re
+import subprocess
+
+from harness import ROOT
+
+
+def names_in(page, pattern):
+    return set(re.findall(pattern, (ROOT / "docs" / page).read_text(), flags=re.MULTILINE))
+
+
+def test_every_counter_is_in_the_page_of_metrics(daemon):
+    listed = names_in("metrics.md", r"^\| `([a-zA-Z_]+)` \| [^|]+ \|$")
+    assert set(daemon.stats()) == listed
+
+
+def test_every_flag_is_in_the_page_of_settings():
+    said = subprocess.run(
+        [os.environ["KVGATED"], "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    flags = set(re.findall(r"^ +(--[a-z-]+)", said, flags=re.MULTILINE)) - {"--config", "--version"}
+    assert flags == names_in("config.md", r"^\| `(--[a-z-]+)`")
