@@ -185,7 +185,9 @@ class ShardedIndex final : public Index {
       return nullptr;
     }
     IndexEntry* Find(const BlockId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-      return const_cast<IndexEntry*>(std::as_const(*this).Find(id));
+      const Shard* self = this;
+      self->mu.AssertReaderHeld();  // the analysis does not see that it is the same lock
+      return const_cast<IndexEntry*>(self->Find(id));
     }
   };
 
