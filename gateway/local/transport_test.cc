@@ -1,140 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The local door and its client transport together, over a real store.
+// The local door and its client transport together, over a real store: what goes over it.
 #include <gmock/gmock.h>
-#include <signal.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 
+#include <atomic>
 #include <cstring>
-#include <numeric>
 #include <thread>
 
-#include "client/local/local_transport.h"
-#include "gateway/local/test_door.h"
+#include "gateway/local/test_worker.h"
 #include "proto/wire/checksum.h"
-#include "proto/wire/identity.h"
 
 namespace kvgate::gateway {
 namespace {
 
-using client::LocalHooks;
-using client::LocalTransport;
 using client::Outcome;
 using client::Reason;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-constexpr double kCallMs = 20'000;  // hang detector
-
-client::Deadline DeadlineIn(double ms) {
-  return client::MonotonicNs() + static_cast<int64_t>(ms * 1e6);
-}
-
-// Bytes that name their key: any foreign byte shows.
-std::string ValueOf(const std::string& key, size_t bytes) {
-  std::string value;
-  value.reserve(bytes + key.size() + 1);
-  while (value.size() < bytes) value += key + ";";
-  value.resize(bytes);
-  return value;
-}
-
-std::span<const std::byte> Bytes(const std::string& text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-std::string Key(size_t i) { return "key/" + std::to_string(i); }
-
-// One client with an open namespace.
-class Worker {
- public:
-  explicit Worker(TestDoor& door, LocalHooks hooks = {}, uint64_t staging_bytes = 128ull << 20,
-                  const std::string& weights = "weights-1") {
-    client::Options options;
-    options.local_socket = door.socket_path();
-    options.client_name = "test";
-    options.producer = 7;
-    options.staging_bytes = staging_bytes;
-    options.connect_timeout_ms = 10'000;
-    Outcome outcome;
-    transport_ = LocalTransport::Connect(options, DeadlineIn(kCallMs), hooks, &outcome);
-    EXPECT_TRUE(outcome.ok()) << outcome.message;
-    client::OpenRequest open;
-    open.identity = wire::EncodeIdentity(TestDoor::Identity(weights));
-    outcome = transport_->Open(open, DeadlineIn(kCallMs), &opened_);
-    EXPECT_TRUE(outcome.ok()) << outcome.message;
-  }
-
-  LocalTransport& transport() { return *transport_; }
-  uint64_t ns() const { return opened_.ns_handle; }
-  const client::OpenReply& opened() const { return opened_; }
-  void Disconnect() { transport_.reset(); }
-
-  Reason Set(const std::string& key, const std::string& value, uint8_t mode = 1) {
-    return SetMany({key}, {value}, mode)[0];
-  }
-  std::vector<Reason> SetMany(const std::vector<std::string>& keys,
-                              const std::vector<std::string>& values, uint8_t mode = 1) {
-    std::vector<std::span<const std::byte>> pieces;
-    for (const std::string& value : values) pieces.push_back(Bytes(value));
-    std::vector<client::SetEntry> entries(keys.size());
-    for (size_t i = 0; i < keys.size(); ++i) {
-      entries[i].key = keys[i];
-      entries[i].value = std::span(&pieces[i], 1);
-    }
-    client::SetRequest request;
-    request.ns = ns();
-    request.entries = entries;
-    request.mode = mode;
-    std::vector<client::SetResult> results(keys.size());
-    outcome_ = transport_->Set(request, DeadlineIn(kCallMs), results);
-    std::vector<Reason> reasons;
-    for (const auto& result : results) reasons.push_back(result.reason);
-    return reasons;
-  }
-
-  struct Got {
-    std::vector<client::GetResult> results;
-    std::vector<std::string> values;
-  };
-  Got Get(const std::vector<std::string>& keys, const std::vector<size_t>& sizes,
-          bool verify = true, double ms = kCallMs, uint64_t range_offset = 0,
-          uint64_t range_bytes = 0) {
-    std::vector<std::string_view> views(keys.begin(), keys.end());
-    client::GetRequest request;
-    request.keys = views;
-    request.range_offset = range_offset;
-    request.range_bytes = range_bytes;
-    return GetBy(request, sizes, verify, ms);
-  }
-  Got GetBy(client::GetRequest request, const std::vector<size_t>& sizes, bool verify = true,
-            double ms = kCallMs) {
-    Got got;
-    got.results.resize(sizes.size());
-    got.values.resize(sizes.size());
-    std::vector<std::span<std::byte>> pieces(sizes.size());
-    std::vector<client::Pieces> targets(sizes.size());
-    for (size_t i = 0; i < sizes.size(); ++i) {
-      got.values[i].assign(sizes[i], '\xAA');
-      pieces[i] = std::as_writable_bytes(std::span(got.values[i].data(), sizes[i]));
-      targets[i] = std::span(&pieces[i], 1);
-    }
-    request.ns = ns();
-    request.targets = targets;
-    const std::vector<uint8_t> checks(sizes.size(), verify ? 1 : 0);
-    outcome_ = transport_->Get(request, DeadlineIn(ms), checks, got.results);
-    return got;
-  }
-
-  const Outcome& outcome() const { return outcome_; }
-
- private:
-  std::unique_ptr<LocalTransport> transport_;
-  client::OpenReply opened_;
-  Outcome outcome_;
-};
 
 class LocalDoorTest : public ::testing::TestWithParam<size_t> {};
 
@@ -317,34 +200,6 @@ TEST(LocalDoor, LookupPinsAndGetGoesByHandle) {
   EXPECT_TRUE(worker.transport().Unpin(worker.ns(), reply.pin_token, DeadlineIn(kCallMs)).ok());
   EXPECT_THAT(worker.GetBy(get, {100'002, 100'003, 100'004, 100'005}).results[0].reason,
               Reason::kStaleToken);
-}
-
-TEST(LocalDoor, PinsEndWithTheirSession) {
-  TestDoor door;
-  Worker worker(door);
-  auto scheduler = std::make_unique<Worker>(door);
-  ASSERT_EQ(worker.Set("k", ValueOf("k", 100'000)), Reason::kOk);
-  const std::string_view key = "k";
-  client::GroupQuery query;
-  query.keys = std::span(&key, 1);
-  client::LookupRequest request;
-  request.ns = scheduler->ns();
-  request.queries = std::span(&query, 1);
-  request.pin_ms = 10'000;
-  client::LookupReply reply;
-  ASSERT_TRUE(scheduler->transport().Lookup(request, DeadlineIn(kCallMs), &reply).ok());
-  ASSERT_NE(reply.pin_token, 0u);
-  scheduler.reset();
-  door.AwaitCounter("local_clients", 1);
-  client::GetRequest get;
-  get.pin_token = reply.pin_token;
-  get.count = 1;
-  // The pin is given back by the door's thread just after the client is counted out.
-  Reason reason = Reason::kOk;
-  for (int i = 0; i < 30000 && reason == Reason::kOk; ++i) {
-    reason = worker.GetBy(get, {100'000}).results[0].reason;
-  }
-  EXPECT_EQ(reason, Reason::kStaleToken);
 }
 
 TEST(LocalDoor, LongLookupAnswersThroughStaging) {
@@ -545,172 +400,6 @@ TEST(LocalDoor, ManyThreadsOverOneConnection) {
   EXPECT_EQ(loaded, 16 * 60);
   EXPECT_EQ(shared.transport().arena().bytes_in_use(), 0u);
   door.AwaitCounter("local_leases", 0);
-}
-
-// The store is small: once the lease is gone, overwriting reuses the memory.
-TEST(LocalDoor, ExpiredLeaseOverReusedMemoryAnswersRevoked) {
-  TestDoor::Options options = TestDoor::DefaultOptions();
-  options.memory_bytes = 4 << 20;
-  options.extent_bytes = 4 << 20;
-  TestDoor door(options);
-  Worker writer(door);
-  constexpr size_t kBytes = 1 << 20;
-  constexpr int kRounds = 10'000;
-  int revoked = 0, ok = 0, wrong = 0;
-  uint32_t next = 0;
-  bool revoke = false;
-  const auto end_lease_and_reuse = [&] {
-    if (!revoke) return;
-    door.clock().Advance(absl::Milliseconds(door.door_options().lease_ms + 1));
-    door.door().RunTimers();
-    for (int i = 0; i < 4; ++i) {
-      const std::string key = "filler" + std::to_string(next++);
-      ASSERT_EQ(writer.Set(key, std::string(kBytes, static_cast<char>(next))), Reason::kOk)
-          << writer.outcome().message;
-    }
-  };
-  LocalHooks before, after;
-  before.before_copy = end_lease_and_reuse;
-  after.after_copy = end_lease_and_reuse;
-  Worker early(door, before), late(door, after);
-  const std::string value = ValueOf("k", kBytes);
-  for (int round = 0; round < kRounds; ++round) {
-    if (round % 500 == 0) revoke = false;
-    ASSERT_THAT(writer.Set("k", value, /*overwrite*/ 2), Reason::kOk) << writer.outcome().message;
-    revoke = round % 4 < 2;
-    Worker& reader = round % 2 == 0 ? early : late;
-    const auto got = reader.Get({"k"}, {kBytes}, /*verify=*/false);
-    revoke = false;
-    if (got.results[0].reason == Reason::kRevoked) ++revoked;
-    if (got.results[0].reason == Reason::kOk) {
-      ++ok;
-      if (got.values[0] != value) ++wrong;
-    }
-  }
-  EXPECT_EQ(wrong, 0);
-  EXPECT_EQ(revoked, kRounds / 2);
-  EXPECT_EQ(ok, kRounds / 2);
-}
-
-TEST(LocalDoor, LeasesEndWithTheirClient) {
-  TestDoor door;
-  Worker other(door);
-  ASSERT_EQ(other.Set("k", ValueOf("k", 1 << 20)), Reason::kOk);
-  // The child takes a lease and is killed while it holds it.
-  int ready[2];
-  ASSERT_EQ(pipe(ready), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    LocalHooks hooks;
-    hooks.before_copy = [&] {
-      (void)!write(ready[1], "x", 1);
-      while (true) pause();
-    };
-    Worker worker(door, hooks);
-    worker.Get({"k"}, {1 << 20});
-    _exit(0);
-  }
-  char byte;
-  ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  EXPECT_EQ(door.Counter("local_leases"), 1);
-  kill(child, SIGKILL);
-  int status;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  door.AwaitCounter("local_leases", 0);
-  door.AwaitCounter("local_clients", 1);
-  EXPECT_EQ(other.Get({"k"}, {1 << 20}).results[0].reason, Reason::kOk);
-  close(ready[0]);
-  close(ready[1]);
-}
-
-TEST(LocalDoor, ForkedChildMayNotUseTheConnection) {
-  TestDoor door;
-  Worker worker(door);
-  const pid_t child = fork();
-  if (child == 0) {
-    const Outcome outcome = worker.transport().Ping(DeadlineIn(1000));
-    _exit(outcome.code == wire::Code::kUnavailable ? 0 : 1);
-  }
-  int status;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_EQ(WEXITSTATUS(status), 0);
-  EXPECT_TRUE(worker.transport().Ping(DeadlineIn(kCallMs)).ok());
-}
-
-TEST(LocalDoor, StoppedDoorBreaksTheTransportAndANewOneServes) {
-  TestDoor door;
-  Worker worker(door);
-  std::byte* staging = worker.transport().AllocStaging(100);
-  ASSERT_NE(staging, nullptr);
-  door.Stop();
-  const auto got = worker.Get({"k"}, {10}, true, 2000);
-  EXPECT_EQ(got.results[0].reason, Reason::kUnavailable);
-  EXPECT_TRUE(worker.transport().broken());
-  EXPECT_EQ(worker.transport().AllocStaging(100), nullptr);
-  std::memset(staging, 1, 100);  // still mapped
-  worker.transport().FreeStaging(staging);
-  door.Start();
-  Worker again(door);
-  EXPECT_EQ(again.Set("k", "v"), Reason::kOk);
-}
-
-TEST(LocalDoor, TooManyClientsAreRefused) {
-  TestDoor::Options options = TestDoor::DefaultOptions();
-  options.door.clients_max = 2;
-  TestDoor door(options);
-  Worker one(door), two(door);
-  client::Options third;
-  third.local_socket = door.socket_path();
-  Outcome outcome;
-  EXPECT_EQ(LocalTransport::Connect(third, DeadlineIn(kCallMs), {}, &outcome), nullptr);
-  EXPECT_EQ(outcome.code, wire::Code::kUnavailable);
-  EXPECT_EQ(one.Set("k", "v"), Reason::kOk);
-}
-
-TEST(LocalDoor, MemoryOfRequestsIsBoundedAndGivenBack) {
-  TestDoor::Options options = TestDoor::DefaultOptions();
-  options.door.request_bytes_max = 5 << 20;
-  TestDoor door(options);
-  Worker worker(door);
-  // One list over the limit cannot exist; many at once are refused one by one, and none is lost.
-  const std::vector<std::string> keys(4000, std::string(1000, 'k'));
-  const std::vector<std::string_view> views(keys.begin(), keys.end());
-  std::atomic<int> answered{0};
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 8; ++t) {
-    threads.emplace_back([&] {
-      client::GroupQuery query;
-      query.keys = views;
-      client::LookupRequest request;
-      request.ns = worker.ns();
-      request.queries = std::span(&query, 1);
-      client::LookupReply reply;
-      const Outcome outcome = worker.transport().Lookup(request, DeadlineIn(kCallMs), &reply);
-      if (outcome.ok() || outcome.code == wire::Code::kResourceExhausted) ++answered;
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(answered, 8);
-  door.AwaitCounter("local_request_bytes", 0);
-}
-
-TEST(LocalDoor, StagingIsBoundedInSum) {
-  TestDoor::Options options = TestDoor::DefaultOptions();
-  options.door.staging_bytes_total = 8 << 20;
-  TestDoor door(options);
-  Worker one(door, {}, 5 << 20), two(door, {}, 5 << 20);
-  EXPECT_NE(one.transport().AllocStaging(5 << 20), nullptr);
-  // 3 MiB are left, of which half is given, so that others get some too.
-  EXPECT_EQ(two.transport().AllocStaging(2 << 20), nullptr);
-  EXPECT_NE(two.transport().AllocStaging(1 << 20), nullptr);
-}
-
-TEST(LocalDoor, NobodyListensIsUnavailable) {
-  client::Options options;
-  options.local_socket = "/tmp/kvgate-nobody-listens-here.sock";
-  Outcome outcome;
-  EXPECT_EQ(client::ConnectLocal(options, DeadlineIn(100), &outcome), nullptr);
-  EXPECT_EQ(outcome.code, wire::Code::kUnavailable);
 }
 
 }  // namespace
