@@ -32,6 +32,7 @@ GAP_MIN = 0.05  # two tokens nearer than this may swap when chunks differ
 class Phase:
     def __init__(self, job: dict[str, Any], with_gateway: bool) -> None:
         self.job = job
+        self.with_gateway = with_gateway
         self.daemon = Kvgated(Path(job["data_dir"]), *job["flags"])
         transfer = transfer_config(self._extra()) if with_gateway else None
         self.engine = Engine(
@@ -61,6 +62,7 @@ class Phase:
             temperature=0, max_tokens=ANSWER_TOKENS, ignore_eos=True, logprobs=2
         )
         core = self.engine.llm.llm_engine
+        before = self.counts()
         start, first = time.monotonic(), 0.0
         core.add_request("r", {"prompt_token_ids": ids}, sampling)
         output: Any = None
@@ -74,19 +76,25 @@ class Phase:
             "tokens": list(answer.token_ids),
             "decided": _decided(answer.logprobs),
             "prompt_tokens": len(ids),
+            "loaded": loaded_tokens(before, self.counts()),
             "failed": answer.finish_reason != "length",
         }
 
+    def counts(self) -> dict[str, float]:
+        return self.engine.counts() if self.with_gateway else {}
+
     def fresh(self) -> None:
         """The engine's own prefix cache is empty, and what it computed is at the gateway."""
-        if self.engine.vllm_scheduler.connector is not None:
+        if self.with_gateway:
             self.engine.settle()
         assert self.engine.llm.reset_prefix_cache()
 
     def wait_for_daemon(self) -> None:
+        """Until both sides have opened their namespace at the daemon's new run."""
         for side in (self.engine.scheduler, self.engine.worker):
+            gateway = side._gateway
             for _ in range(300):
-                if side._gateway.client.ping(timeout_ms=200) == 0:
+                if gateway.client.lookup(gateway.ns, [b"?"], timeout_ms=200).code == 0:
                     break
                 time.sleep(0.02)
             else:
@@ -231,7 +239,6 @@ def _fault(phase: Phase, number: int, before: Any = None, during: Any = None) ->
     phase.fresh()
     if before:
         before()
-    counts = phase.engine.counts()
     core = phase.engine.core
     step = core.step_fn
 
@@ -243,8 +250,7 @@ def _fault(phase: Phase, number: int, before: Any = None, during: Any = None) ->
 
     if during:
         core.step_fn = step_once
-    answer = phase.ask(phase.conversations[number].opening)
-    return {**answer, "loaded": loaded_tokens(counts, phase.engine.counts()), "document": number}
+    return {**phase.ask(phase.conversations[number].opening), "document": number}
 
 
 def _corruption(phase: Phase, conversation: Conversation) -> dict[str, Any]:
@@ -264,7 +270,6 @@ def _corruption(phase: Phase, conversation: Conversation) -> dict[str, Any]:
     return {
         **answer,
         "flipped": flipped,
-        "loaded": loaded_tokens(before, after),
         "load_failures": grown(before, after, "load_failures"),
         "document": 3,
     }
@@ -307,10 +312,7 @@ def _noise(phase: Phase, conversation: Conversation) -> dict[str, Any]:
             gateway.ns, [SetEntry(key, bytes(value))], parent=parent, root=root, depth=index
         )
         stored += result.reason == Reason.OK
-    before = phase.engine.counts()
-    answer = phase.ask(conversation.opening)
-    loaded = loaded_tokens(before, phase.engine.counts())
-    return {**answer, "stored": stored, "loaded": loaded, "document": 4}
+    return {**phase.ask(conversation.opening), "stored": stored, "document": 4}
 
 
 PHASES = {

@@ -34,21 +34,29 @@ class Report:
         return faults
 
     def _wrong_tokens(self) -> list[str]:
-        own = [answer["tokens"] for answer in self._r["plain"]["own"]]
+        """A prompt loaded whole must answer as vLLM's own hit of the same length does; one that was
+        missed as vLLM answers cold."""
         faults = []
         for tier in ("memory", "disk"):
             for number, answers in enumerate(self._r[tier]["rounds"]):
                 for document, answer in enumerate(answers):
-                    if answer["tokens"] != own[document]:
-                        faults.append(
-                            f"{tier}, round {number}, document {document}: tokens differ from "
-                            "vLLM's own prefix-cache hit"
-                        )
-        for document, answer in enumerate(self._r["plain"]["cold"]):
-            decided = answer["decided"]
-            if answer["tokens"][:decided] != own[document][:decided]:
-                faults.append(f"document {document}: a prefix hit differs from cold too early")
+                    whole = answer["loaded"] == _hit_tokens(answer)
+                    like = "own" if whole else "cold"
+                    right = self._r["plain"][like][document]
+                    end = None if whole or not answer["loaded"] else right["decided"]
+                    if answer["tokens"][:end] != right["tokens"][:end]:
+                        faults.append(f"{tier}, round {number}, document {document}: wrong tokens")
         return faults
+
+    def _own_differs(self) -> int:
+        """Prompts of which vLLM's own hit leaves its cold answer before two tokens are near."""
+        pairs = zip(self._r["plain"]["cold"], self._r["plain"]["own"], strict=True)
+        ends = [(min(a["decided"], b["decided"]), a["tokens"], b["tokens"]) for a, b in pairs]
+        return sum(a[:end] != b[:end] for end, a, b in ends)
+
+    def misses(self, tier: str) -> int:
+        answers = [answer for answers in self._r[tier]["rounds"] for answer in answers]
+        return sum(answer["loaded"] < _hit_tokens(answer) for answer in answers)
 
     def _wrong_blocks(self) -> list[str]:
         cold = self._r["cold"]["digests"]
@@ -167,6 +175,14 @@ class Report:
                 f"verified hit tokens: {by_tier or 'none'}; "
                 f"{int(counts.get('load_failures', 0))} failed loads"
             )
+        for tier in ("memory", "disk"):
+            if missed := self.misses(tier):
+                lines.append(f"timed from {tier}: {missed} prompts were not loaded whole in time")
+        if differing := self._own_differs():
+            lines.append(
+                f"{differing} of {len(self._cold)} documents: vLLM's own hit answers otherwise "
+                "than vLLM cold, whose chunks differ"
+            )
         saved = self._r["cold"]["counts"]
         lines.append(
             f"saved {int(saved.get('saved_blocks', 0))} blocks, "
@@ -228,6 +244,11 @@ class Report:
         figure.tight_layout()
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=120)
+
+
+def _hit_tokens(answer: dict[str, Any]) -> int:
+    """The whole blocks of 32 tokens before the last token."""
+    return int((answer["prompt_tokens"] - 1) // 32 * 32)
 
 
 def _row(
