@@ -38,9 +38,9 @@ void SegmentTable::FinishRestore() {
     for (uint32_t i = 0; i < segments_[device].size(); ++i) {
       if (segments_[device][i].state == SegmentState::kFree) list.push_back(i);
     }
-    std::stable_sort(list.begin(), list.end(), [&](uint32_t a, uint32_t b) {
-      return segments_[device][a].lap < segments_[device][b].lap;
-    });
+    const std::vector<SegmentInfo>& infos = segments_[device];
+    std::stable_sort(list.begin(), list.end(),
+                     [&infos](uint32_t a, uint32_t b) { return infos[a].lap < infos[b].lap; });
   }
   ++changes_;
 }
