@@ -52,7 +52,9 @@ def _includes():
 
 
 def _is_test(path):
-    return path.parts[0] == "tests" or re.search(r"_(test|benchmark)\.cc$|testing", str(path))
+    return path.parts[0] == "tests" or bool(
+        re.search(r"_(test|benchmark)\.cc$|/test_\w+\.h$|testing", str(path))
+    )
 
 
 def test_rooms_include_only_what_they_may_know():
