@@ -86,6 +86,7 @@ class GatewayImpl final : public Gateway {
   ServiceDeps deps_;
   std::vector<std::unique_ptr<GrpcServer>> grpc_doors_;
   std::string metrics_address_;
+  uint64_t local_request_bytes_ = 0;  // of all local doors
   bool stopped_ = false;
 };
 
@@ -148,6 +149,10 @@ absl::Status GatewayImpl::StartLocalDoors() {
     options.server_version = Version();
     options.clients_max = kLocalClientsMax;
     options.staging_bytes_total = config_.staging_bytes_total() / config_.tenants.size();
+    // Leased bytes cannot be evicted: one client must not hold the pool. 64 MiB is one value.
+    options.lease_bytes_max =
+        std::max<uint64_t>(64ull << 20, StoreOptionsOf(config_).memory.bytes_max / 4);
+    local_request_bytes_ += options.request_bytes_max;
     auto door =
         LocalDoor::Start(options, &clock_, store_.get(), namespaces_.get(), telemetry_.get());
     if (!door.ok()) return door.status();
@@ -222,6 +227,7 @@ void GatewayImpl::LogLimits() const {
   const Limit limits[] = {
       {"memory pool", store.memory.bytes_max},
       {"local staging", config_.staging_bytes_total()},
+      {"local requests", local_request_bytes_},
       {"gRPC receive budget", grpc_budgets + kAdminReceiveBytes},
       {"log write queue", store.log.directories.empty() ? 0 : store.log.write_queue_bytes_max},
       {"index", store.index_blocks_max * kIndexBytesABlock},

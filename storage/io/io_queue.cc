@@ -118,8 +118,8 @@ IoQueue::Ended IoQueue::Remove(IoEntry* entry, absl::Status status) {
   return ended;
 }
 
-std::vector<IoQueue::Ended> IoQueue::TakeEnded(absl::Time now) {
-  std::vector<Ended> ended = std::exchange(ended_, {});
+std::deque<IoQueue::Ended> IoQueue::TakeEnded(absl::Time now) {
+  std::deque<Ended> ended = std::exchange(ended_, {});
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     IoEntry* entry = deadlines_.begin()->second;
     ended.push_back(Remove(

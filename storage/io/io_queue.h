@@ -15,6 +15,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <map>
 #include <optional>
@@ -71,7 +72,7 @@ class IoQueue {
   std::optional<Ended> EndPiece(const Piece& piece, absl::Status status);
 
   // What ends without the kernel: expired, refused and cancelled requests.
-  std::vector<Ended> TakeEnded(absl::Time now);
+  std::deque<Ended> TakeEnded(absl::Time now);
   // When TakeEnded has something to do next.
   absl::Time NextDeadline() const;
 
@@ -102,7 +103,7 @@ class IoQueue {
   double time_ = 0;
   std::list<IoEntry> flying_;  // no piece will be handed out any more
   Deadlines deadlines_;
-  std::vector<Ended> ended_;
+  std::deque<Ended> ended_;
   uint64_t entries_ = 0, in_flight_ = 0, in_flight_bytes_ = 0;
   DiskStats stats_;
 };

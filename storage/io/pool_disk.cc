@@ -77,7 +77,7 @@ void PoolDisk::Push(IoRequest request) {
 // A `done` that still runs may submit more, so the disk is finished only after it.
 bool PoolDisk::Finished() const { return queue_.closed() && queue_.idle() && running_done_ == 0; }
 
-void PoolDisk::RunEnded(std::vector<IoQueue::Ended> ended) {
+void PoolDisk::RunEnded(std::deque<IoQueue::Ended> ended) {
   for (IoQueue::Ended& one : ended) one.done(std::move(one.status));
 }
 
@@ -98,7 +98,7 @@ absl::Status PoolDisk::Transfer(const IoQueue::Piece& piece) {
 void PoolDisk::Work() {
   mutex_.Lock();
   while (true) {
-    std::vector<IoQueue::Ended> ended = queue_.TakeEnded(clock_.Now());
+    std::deque<IoQueue::Ended> ended = queue_.TakeEnded(clock_.Now());
     if (ended.empty()) {
       if (const std::optional<IoQueue::Piece> piece = queue_.Take()) {
         mutex_.Unlock();
@@ -129,7 +129,7 @@ void PoolDisk::Work() {
 void PoolDisk::Expire() {
   mutex_.Lock();
   while (!Finished()) {
-    std::vector<IoQueue::Ended> ended = queue_.TakeEnded(clock_.Now());
+    std::deque<IoQueue::Ended> ended = queue_.TakeEnded(clock_.Now());
     if (ended.empty()) {
       const absl::Duration left = queue_.NextDeadline() - clock_.Now();
       if (left == absl::InfiniteDuration()) {

@@ -62,7 +62,7 @@ class PoolDisk final : public Disk {
   void Push(IoRequest request);
   void Work();
   void Expire();
-  void RunEnded(std::vector<IoQueue::Ended> ended) ABSL_LOCKS_EXCLUDED(mutex_);
+  void RunEnded(std::deque<IoQueue::Ended> ended) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Transfer(const IoQueue::Piece& piece);
   bool Finished() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
