@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,26 @@ def test_a_missing_layer_and_a_foreign_shape_are_named() -> None:
         BlockLayout(tensors(), ("absent",), BLOCKS)
     with pytest.raises(LayoutError, match=r"shape \(8, 1, 32, 64\) for 256 blocks"):
         BlockLayout({LAYERS[0]: torch.zeros((8, *SHAPE[1:]))}, LAYERS[:1], BLOCKS)
+
+
+def test_huge_pages_are_asked_for_below_the_cache_and_nothing_beside_it() -> None:
+    small, large = torch.zeros(1 << 20, dtype=torch.uint8), torch.zeros(64 << 20, dtype=torch.uint8)
+    agreed = layout_module.advise_huge_pages([small, large, large[1 << 20 :]])  # one storage twice
+    assert agreed in (0, 62 << 20, 64 << 20)  # 0: a kernel without them
+    assert agreed == 0 or "hg" in flags_of(large.data_ptr() + (4 << 20))
+    assert not large.any()
+
+
+def flags_of(address: int) -> list[str]:
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.startswith("VmFlags:"):
+            if inside:
+                return line.split()[1:]
+        elif "-" in line.split()[0] and ":" not in line.split()[0]:
+            low, high = (int(part, 16) for part in line.split()[0].split("-"))
+            inside = low <= address < high
+    return []
 
 
 def test_the_null_block_has_no_address() -> None:

@@ -34,6 +34,7 @@ class Settings:
     verify: str = "default"  # default (1/64 local, always over gRPC) | always | sampled | never
     save: bool = True
     load: bool = True
+    huge_pages: bool = True  # ask for them below the engine's KV cache, which speeds first loads
     staging_bytes: int = 32 * MIB
     send_queue: int = 256  # saves waiting for the gateway
     load_threads: int = 2

@@ -16,7 +16,7 @@ from typing import Any
 from vllm.logger import init_logger
 
 from kvgate.vllm.gateway import Gateway
-from kvgate.vllm.layout import BlockLayout, LayoutError
+from kvgate.vllm.layout import BlockLayout, LayoutError, advise_huge_pages
 from kvgate.vllm.loader import Loader
 from kvgate.vllm.messages import Handshake, LoadJob, StepMetadata, WorkerReport
 from kvgate.vllm.saver import Saver
@@ -105,11 +105,14 @@ class WorkerSide(RefusingWorker):
         if self.problem:
             logger.error("kvgate: self-test of block addresses failed: %s", self.problem)
             return
+        huge = advise_huge_pages(layout.tensors) if self._settings.huge_pages else 0
         logger.info(
-            "kvgate: self-test of block addresses passed in %.1f ms: %d layers, %d bytes a block",
+            "kvgate: self-test of block addresses passed in %.1f ms: %d layers, %d bytes a block; "
+            "%d MiB may have huge pages",
             self.self_test_ms,
             layout.layers,
             layout.value_bytes,
+            huge >> 20,
         )
         self.loader = Loader(
             self._gateway,
