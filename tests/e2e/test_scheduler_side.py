@@ -353,6 +353,22 @@ def test_a_finished_request_touches_its_last_block(
     assert named["hints"].finished
 
 
+def test_blocks_that_the_gateway_lost_are_saved_again(driver: Driver) -> None:
+    ids = stored(driver)
+    gateway = driver.scheduler._gateway
+    keys = [bytes(key) for key in driver.request("keys", ids).block_hashes]
+    assert all(gateway.client.delete(gateway.ns, keys[2:]))
+    saved = driver.counts()["saved_blocks"]
+    request = driver.request("r", ids)
+    assert driver.ask(request, local_tokens=0) == (2 * BLOCK, True)
+    driver.allocate(request, list(range(20, 26)), 2 * BLOCK)
+    driver.step_until_loaded(request)
+    request.num_computed_tokens = 2 * BLOCK
+    driver.step({request: 4 * BLOCK})
+    driver.settle()
+    assert driver.counts()["saved_blocks"] == saved + 4
+
+
 def test_held_blocks_are_not_gathered_again(driver: Driver) -> None:
     ids = stored(driver)
     request = driver.request("r", [*ids, *prompt(2 * BLOCK, seed=8)])

@@ -54,8 +54,9 @@ class Gateway:
     def refused(self) -> str:
         """Why the gateway will not serve this identity; empty while it does or is away."""
         namespace = self._namespace
-        away = (Code.OK, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED)
-        return "" if namespace.code in away else f"{namespace.code.name}: {namespace.error}"
+        final = (Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
+        final += (Code.UNAUTHENTICATED,)  # anything else may pass
+        return f"{namespace.code.name}: {namespace.error}" if namespace.code in final else ""
 
     def _log_opened(self, role: str) -> None:
         namespace = self._namespace

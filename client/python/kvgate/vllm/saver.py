@@ -156,7 +156,8 @@ class Saver:
         refused = [i for i, s in enumerate(offer.states) if s == OfferState.NOT_ADMITTED]
         if refused:
             self._recorder.add(save_miss_not_admitted=count - refused[0])
-        wanted = [state == OfferState.WANTED for state in offer.states]
+        # PENDING is sent as well: its other writer may die, and nobody would save it again.
+        wanted = [state in (OfferState.WANTED, OfferState.PENDING) for state in offer.states]
         return wanted, offer.ticket, refused[0] if refused else count
 
     def _set(self, batch: Batch, start: int, stop: int, root_group_keys: int, ticket: int) -> int:

@@ -129,6 +129,8 @@ class SchedulerSide:
         # Blocks before `local` count as held because the engine has them: that says nothing of
         # the gateway.
         self._known.add(keys[local : found.held])
+        # What was evicted there is worth saving again; a save in flight costs one more gather.
+        self._known.discard(keys[max(found.held, local) :])
         return self._as_claim(found, local, start)
 
     def _as_claim(self, found: LookupResult, local: int, start: float) -> Claim:
