@@ -54,8 +54,8 @@ class Gateway:
     def refused(self) -> str:
         """Why the gateway will not serve this identity; empty while it does or is away."""
         namespace = self._namespace
-        final = (Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED)
-        final += (Code.UNAUTHENTICATED,)  # anything else may pass
+        final = {Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED}
+        final |= {Code.UNAUTHENTICATED}  # anything else may pass
         return f"{namespace.code.name}: {namespace.error}" if namespace.code in final else ""
 
     def _log_opened(self, role: str) -> None:
