@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,17 @@ def run_phase(name: str, job: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def memory_of(daemon: Kvgated) -> dict[str, int]:
-    """RSS of a process in bytes: all of it, and the shared part, which is touched extents."""
-    fields = {}
-    for line in Path(f"/proc/{daemon.pid}/status").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        if name in ("VmRSS", "RssShmem"):
-            fields[name] = int(rest.split()[0]) * 1024
-    return fields
+    """RSS of the daemon, and what it says of its own extents and staging, in bytes."""
+    port = (daemon.data_dir / "run" / "metrics.port").read_text().strip()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    own = dict(line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))
+    touched = float(own["kvgate_memory_extents_touched"]) * float(own["kvgate_memory_extent_bytes"])
+    return {
+        "rss": daemon.rss_bytes(),
+        "extents": int(touched),
+        "staging": int(float(own["kvgate_local_staging_bytes"])),
+    }
 
 
 def disk_bytes(folder: Path) -> int:
@@ -105,7 +110,7 @@ def disk_bytes(folder: Path) -> int:
 def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     data = folder / "d"
     data.mkdir()
-    flags = [f"--memory={args.memory}", f"--disk={args.disk}", "--metrics=off"]
+    flags = [f"--memory={args.memory}", f"--disk={args.disk}", "--metrics=127.0.0.1:0"]
     daemon = Kvgated(data, *flags)
     model = make_model(folder / "model")
     job: dict[str, Any] = {
@@ -116,7 +121,8 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "conversations": make_conversations(model, max(5, args.documents)),
         "rounds": args.rounds,
     }
-    results: dict[str, Any] = {"plain": run_phase("plain", job, folder)}
+    results: dict[str, Any] = {"settings": vllm_report.settings(args.transport)}
+    results["plain"] = run_phase("plain", job, folder)
     try:
         daemon.start()
         results["cold"] = run_phase("cold", job, folder)

@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from engine import Engine, grown, loaded_tokens, transfer_config, wait_stopped
 from process import Kvgated
+from vllm_report import settings
 from vllm_text import Conversation
 
 ANSWER_TOKENS = 16
@@ -39,18 +40,17 @@ class Phase:
             job["model"], transfer, max_model_len=8192, max_num_batched_tokens=2048
         )
         self.conversations = [Conversation(**fields) for fields in job["conversations"]]
+        self.asked = self.failed = 0
 
     def _extra(self) -> dict[str, Any]:
-        """Only the deadline of loads is not the default: the machine of a demo may be busy."""
+        """The deadlines are longer than by default: the machine of a demo may be busy."""
         return {
             "transport": self.job["transport"],
             "local_socket": self.daemon.local_socket,
             "grpc_target": self.daemon.grpc_target,
             "grpc_library": os.environ.get("KVGATE_GRPC_LIB", ""),
             "staging_bytes": 64 << 20,
-            "load_slack_ms": 2_000,
-            "lookup_timeout_ms": 10 if self.job["transport"] == "local" else 50,
-            "recompute_ms_per_token": 0.0,
+            **settings(self.job["transport"]),
         }
 
     def ask(self, ids: list[int]) -> dict[str, Any]:
@@ -71,14 +71,19 @@ class Phase:
                 if not first and output.outputs[0].token_ids:
                     first = time.monotonic() - start
         answer = output.outputs[0]
+        self.asked += 1
+        self.failed += answer.finish_reason != "length"
         return {
             "ttft_s": first,
             "tokens": list(answer.token_ids),
             "decided": _decided(answer.logprobs),
             "prompt_tokens": len(ids),
             "loaded": loaded_tokens(before, self.counts()),
-            "failed": answer.finish_reason != "length",
         }
+
+    def requests(self) -> dict[str, int]:
+        """Of the whole phase, every prompt counted."""
+        return {"asked": self.asked, "failed": self.failed}
 
     def counts(self) -> dict[str, float]:
         return self.engine.counts() if self.with_gateway else {}
@@ -145,7 +150,7 @@ def plain(job: dict[str, Any]) -> dict[str, Any]:
         phase.fresh()
         cold.append(phase.ask(conversation.opening))
         own.append(phase.ask(conversation.opening))
-    return {"cold": cold, "own": own}
+    return {"cold": cold, "own": own, **phase.requests()}
 
 
 def cold(job: dict[str, Any]) -> dict[str, Any]:
@@ -163,7 +168,13 @@ def cold(job: dict[str, Any]) -> dict[str, Any]:
     phase.fresh()
     counts = phase.engine.counts()
     phase.engine.close()
-    return {"cold": openings, "digests": digests, "second_turns": turns, "counts": counts}
+    return {
+        "cold": openings,
+        "digests": digests,
+        "second_turns": turns,
+        "counts": counts,
+        **phase.requests(),
+    }
 
 
 def warm(job: dict[str, Any], restart_daemon: bool) -> dict[str, Any]:
@@ -172,14 +183,16 @@ def warm(job: dict[str, Any], restart_daemon: bool) -> dict[str, Any]:
     if restart_daemon:
         phase.daemon.start()
         phase.wait_for_daemon()
-    result: dict[str, Any] = {"rounds": [], "digests": []}
+    result: dict[str, Any] = {"openings": [], "rounds": [], "digests": []}
     before = phase.engine.counts()
     prompts = 0
     for conversation, second in zip(phase.conversations, job["second_turns"], strict=True):
         phase.fresh()
         for ids in (conversation.opening, conversation.other, second):
             prompts += 1
-            phase.ask(ids)
+            answer = phase.ask(ids)
+            if ids is conversation.opening:
+                result["openings"].append(answer)
         result["digests"].append(phase.block_digests(conversation.opening))
     result["workload"] = _difference(before, phase.engine.counts())
     result["prompts"] = prompts
@@ -199,7 +212,7 @@ def warm(job: dict[str, Any], restart_daemon: bool) -> dict[str, Any]:
     phase.engine.close()
     if restart_daemon:
         phase.daemon.stop()
-    return result
+    return {**result, **phase.requests()}
 
 
 def _difference(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
@@ -231,7 +244,7 @@ def controls(job: dict[str, Any]) -> dict[str, Any]:
     result["noise"] = _noise(phase, phase.conversations[4])
     phase.engine.close()
     daemon.kill()
-    return result
+    return {"each": result, **phase.requests()}
 
 
 def _fault(phase: Phase, number: int, before: Any = None, during: Any = None) -> dict[str, Any]:
