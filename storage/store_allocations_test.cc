@@ -3,6 +3,8 @@
 // A Get, from memory and from disk, allocates nothing of 64 KiB or more, whatever its size.
 #include "storage/store_allocations.h"
 
+#include <algorithm>
+
 #include "storage/io/memory_disk.h"
 #include "storage/store_test_util.h"
 
@@ -44,6 +46,10 @@ TEST(GetPath, AGetOfAThousandKeysAllocatesNothingLarge) {
   for (const auto& key : keys) set.items.push_back({key, {BytesOf(value)}, std::nullopt, 0});
   const auto stored = SetSync(*store, set);
   ASSERT_TRUE(stored.ok());
+  const auto logged = std::count_if(stored->begin(), stored->end(), [](const SetResult& result) {
+    return result.durability == Durability::kLogged;
+  });
+  ASSERT_GT(logged, 512) << "a Get of few keys would prove little";
   ASSERT_TRUE(store->Close(absl::Seconds(60)).ok());
   store = nullptr;
   store = open();
