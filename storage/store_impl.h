@@ -15,9 +15,8 @@
 //     Deferred and run after the lock was given back.
 //  4. Records go to the log in the order of their versions: a tombstone never overtakes the value
 //     that it kills (its birth_seq must cover that value's segment).
-//  5. A block leaves memory only when nobody else holds its bytes, no token pins it, and it is not
-//  on
-//     its way into the log; all resident siblings of its key leave with it.
+//  5. A block leaves memory only when nobody else holds its bytes, no pin keeps it there, and it is
+//     not on its way into the log; all resident siblings of its key leave with it.
 // Threads: thread-safe. Stop: Close; the destructor closes with a limit of 5 s.
 #pragma once
 
@@ -172,7 +171,7 @@ class StoreImpl final : public Store, private LogOwner {
   PoolBuffer AllocateEvicting(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool EvictSome(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool MayLeave(const MemorySlot& slot) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  bool FamilyMayLeave(const MemorySlot& slot) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool FamilyMayLeave(const BlockId& id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Evict(uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   BlockRef RefOf(uint32_t slot) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return BlockRef(table_.at(slot).block);

@@ -209,6 +209,85 @@ TEST_F(StoreLog, PinnedBlocksStayInMemoryUntilTheTokenEnds) {
   PushOut(keys[0]);
 }
 
+TEST_F(StoreLog, AChainPinnedOnDiskMayBeLargerThanMemoryAndIsLoadedInBatches) {
+  options_.log.bytes_max = uint64_t{1} << 30;  // 51 MiB of pins on disk, 2 MiB in memory
+  Restart();
+  const auto keys = ChainKeys("chain", 24);
+  for (const auto& key : keys) {
+    ASSERT_EQ(Put(key, ValueOf(key, 0, 512 << 10)).durability, Durability::kLogged);
+  }
+  for (const auto& key : keys) PushOut(key);
+  LookupRequest request;
+  request.ns = ns_;
+  request.queries.resize(1);
+  request.queries[0].keys = Views(keys);
+  request.pin_ms = 30000;
+  const auto pinned = LookupSync(*store_, request);
+  ASSERT_TRUE(pinned.ok());
+  ASSERT_NE(pinned->pin_token, 0u);
+  EXPECT_EQ(CounterOf(*store_, "pinned_disk_bytes"), 24 * (512 << 10));
+  for (int round = 0; round < 2; ++round) {
+    for (uint32_t first = 0; first < keys.size(); first += 4) {
+      GetRequest get;
+      get.ns = ns_;
+      get.handle = GetHandle{pinned->pin_token, first, 4};
+      const auto results = GetSync(*store_, get);
+      ASSERT_TRUE(results.ok());
+      for (uint32_t i = 0; i < 4; ++i) {
+        ASSERT_EQ(TextOf((*results)[i].block), ValueOf(keys[first + i], 0, 512 << 10));
+      }
+    }
+    for (int i = 0; i < 8; ++i) {
+      const std::string other = "other" + std::to_string(round * 8 + i);
+      EXPECT_EQ(Put(other, ValueOf(other, 0, 512 << 10)).state, SetState::kStored);
+    }
+  }
+  // What others need is taken down to the cap and not below it.
+  for (int i = 0; i < 24; ++i) {
+    const std::string more = "more" + std::to_string(i);
+    EXPECT_EQ(Put(more, ValueOf(more, 0, 512 << 10)).state, SetState::kStored);
+  }
+  EXPECT_EQ(CounterOf(*store_, "pinned_memory_bytes"), 2 << 20);
+  EXPECT_EQ(CounterOf(*store_, "pinned_disk_bytes"), 20 * (512 << 10));
+}
+
+TEST_F(StoreLog, WhatAStagedTokenPinsStaysWhilePinnedBlocksOfDiskComeAndGo) {
+  options_.log.bytes_max = uint64_t{1} << 30;
+  Restart();
+  const auto keys = ChainKeys("chain", 24);
+  for (const auto& key : keys) {
+    ASSERT_EQ(Put(key, ValueOf(key, 0, 512 << 10)).durability, Durability::kLogged);
+  }
+  for (const auto& key : keys) PushOut(key);
+  LookupRequest request;
+  request.ns = ns_;
+  request.queries.resize(1);
+  request.queries[0].keys = Views(keys);
+  request.pin_ms = 30000;
+  const auto on_disk = LookupSync(*store_, request);
+  ASSERT_NE(on_disk->pin_token, 0u);
+  request.stage = true;
+  request.queries[0].keys.resize(3);
+  const auto staged = LookupSync(*store_, request);
+  ASSERT_TRUE(staged.ok());
+  ASSERT_EQ(staged->groups[0].held, 3u);
+  ASSERT_NE(staged->pin_token, 0u);
+  for (uint32_t first = 3; first < keys.size(); ++first) {
+    GetRequest get;
+    get.ns = ns_;
+    get.handle = GetHandle{on_disk->pin_token, first, 1};
+    ASSERT_EQ(GetSync(*store_, get)->front().state, GetState::kOk);
+  }
+  for (int i = 0; i < 20; ++i) Put("other" + std::to_string(i), ValueOf("o", 0, 512 << 10));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(InMemory(keys[i])) << i;
+  // The cap is in use up to its last block: a second staged chain of that size gets no token.
+  request.queries[0].keys = {keys[3], keys[4]};
+  const auto refused = LookupSync(*store_, request);
+  ASSERT_TRUE(refused.ok());
+  EXPECT_EQ(refused->groups[0].held, 2u);
+  EXPECT_EQ(refused->pin_token, 0u);
+}
+
 TEST_F(StoreLog, BlocksThatSomebodyHoldsStayInMemory) {
   Put("k", ValueOf("k", 0, 100000));
   BlockRef block = GetOne(*store_, ns_, "k").block;

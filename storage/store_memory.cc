@@ -44,13 +44,11 @@ bool StoreImpl::SameKey(const MemorySlot& slot, const KeyRef& key) const {
 
 bool StoreImpl::MayLeave(const MemorySlot& slot) const {
   // References are only taken under mu_, so 1 cannot become more behind our back.
-  return slot.write != WriteState::kQueued && slot.block.use_count() == 1 &&
-         !pins_.IsPinned(slot.id);
+  return slot.write != WriteState::kQueued && slot.block.use_count() == 1 && !pins_.Keeps(slot.id);
 }
 
-bool StoreImpl::FamilyMayLeave(const MemorySlot& slot) const {
-  if (!MayLeave(slot)) return false;
-  for (const IndexEntry& entry : index_->Siblings(slot.id.ns, slot.id.hash)) {
+bool StoreImpl::FamilyMayLeave(const BlockId& id) const {
+  for (const IndexEntry& entry : index_->Siblings(id.ns, id.hash)) {
     if (entry.memory_slot != kNoMemorySlot && !MayLeave(table_.at(entry.memory_slot))) return false;
   }
   return true;
@@ -58,6 +56,7 @@ bool StoreImpl::FamilyMayLeave(const MemorySlot& slot) const {
 
 void StoreImpl::Evict(uint32_t number) {
   const MemorySlot slot = table_.Remove(number);
+  pins_.Moved(slot.id, /*in_memory=*/false);
   Count(counters_.evicted_bytes_total, slot.block->bytes().size());
   const std::optional<IndexEntry> entry = index_->Find(slot.id);
   KVGATE_CHECK(entry && entry->memory_slot == number && entry->version == slot.version);
@@ -80,11 +79,13 @@ bool StoreImpl::EvictSome(uint64_t bytes) {
   for (uint32_t number = policy.First(); number != EvictionPolicy::kNone && freed < wanted;
        number = policy.Next(number)) {
     const MemorySlot& slot = table_.at(number);
-    if (!FamilyMayLeave(slot)) continue;
+    if (!MayLeave(slot) || !FamilyMayLeave(slot.id)) continue;
     victims.push_back(slot.id);
     freed += slot.block->memory().size();
   }
   for (const BlockId& victim : victims) {
+    // Pinned ones leave only until their cap is met; the first victim always leaves.
+    if (!FamilyMayLeave(victim)) continue;
     // Siblings leave together; one that comes later in `victims` is gone by then.
     for (const IndexEntry& entry : index_->Siblings(victim.ns, victim.hash)) {
       if (entry.memory_slot != kNoMemorySlot) Evict(entry.memory_slot);

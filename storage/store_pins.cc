@@ -10,11 +10,14 @@ namespace kvgate::storage {
 
 void PinTable::AddBytes(const Block& block, bool add) {
   uint64_t& sum = block.in_memory ? memory_bytes_ : disk_bytes_;
+  const uint64_t granted = block.granted ? block.bytes : 0;
   if (add) {
     sum += block.bytes;
+    granted_bytes_ += granted;
   } else {
-    KVGATE_CHECK(sum >= block.bytes);
+    KVGATE_CHECK(sum >= block.bytes && granted_bytes_ >= granted);
     sum -= block.bytes;
+    granted_bytes_ -= granted;
   }
 }
 
@@ -36,24 +39,35 @@ bool PinTable::MakeRoom(const std::string& tenant) {
   }
 }
 
+bool PinTable::HasRoom(const PinGrant& grant) const {
+  uint64_t memory = 0, disk = 0;
+  for (const PinnedBlock& wanted : grant.blocks) {
+    const auto held = blocks_.find(wanted.id);
+    if (held == blocks_.end()) {
+      (wanted.in_memory ? memory : disk) += wanted.bytes;
+    } else if (grant.staged && !held->second.granted) {
+      memory += held->second.bytes;
+    }
+  }
+  return (memory == 0 || granted_bytes_ + memory <= limits_.memory_bytes_max) &&
+         (disk == 0 || disk_bytes_ + disk <= limits_.disk_bytes_max);
+}
+
 uint64_t PinTable::Add(PinGrant grant, absl::Time now) {
   Expire(now);
-  uint64_t memory = 0, disk = 0;
-  for (const PinnedBlock& block : grant.blocks) {
-    if (IsPinned(block.id)) continue;
-    (block.in_memory ? memory : disk) += block.bytes;
-  }
-  if (memory_bytes_ + memory > limits_.memory_bytes_max ||
-      disk_bytes_ + disk > limits_.disk_bytes_max || !MakeRoom(grant.tenant)) {
-    return 0;
-  }
+  if (!HasRoom(grant) || !MakeRoom(grant.tenant)) return 0;
   uint64_t token = RandomNonZero64();
   while (tokens_.find(token) != tokens_.end()) token = RandomNonZero64();
   for (const PinnedBlock& pinned : grant.blocks) {
     Block& block = blocks_[pinned.id];
-    if (block.tokens++ > 0) continue;
-    block.bytes = pinned.bytes;
-    block.in_memory = pinned.in_memory;
+    if (block.tokens++ > 0) {
+      if (!grant.staged || block.granted || !block.in_memory) continue;
+      AddBytes(block, false);
+      block.granted = true;
+    } else {
+      block.bytes = pinned.bytes;
+      block.in_memory = block.granted = pinned.in_memory;
+    }
     AddBytes(block, true);
   }
   Tenant& owner = tenants_[grant.tenant];
@@ -113,12 +127,19 @@ bool PinTable::Remove(NamespaceId ns, uint64_t token, absl::Time now) {
   return true;
 }
 
+bool PinTable::Keeps(const BlockId& id) const {
+  if (blocks_.empty()) return false;
+  const auto it = blocks_.find(id);
+  return it != blocks_.end() && (it->second.granted || memory_bytes_ <= limits_.memory_bytes_max);
+}
+
 void PinTable::Moved(const BlockId& id, bool in_memory) {
   if (blocks_.empty()) return;
   const auto it = blocks_.find(id);
   if (it == blocks_.end() || it->second.in_memory == in_memory) return;
   AddBytes(it->second, false);
   it->second.in_memory = in_memory;
+  it->second.granted = false;
   AddBytes(it->second, true);
 }
 

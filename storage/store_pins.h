@@ -6,7 +6,9 @@
 //  1. A token is a random non-zero 64-bit number, bound to one namespace, with a time limit.
 //  2. Every block that a live token covers is pinned; a block stays pinned while any token covers
 //  it.
-//  3. A full table replaces a random token of that tenant, never a staged one; with nothing to
+//  3. What a token was granted in memory stays there, within the byte cap of memory. A pinned block
+//     that came into memory later stays while the cap has room, and may leave above it.
+//  4. A full table replaces a random token of that tenant, never a staged one; with nothing to
 //     replace, or above the byte caps, no token is given.
 // Threads: thread-compatible (the store's lock). Limits: tokens a tenant, bytes in memory and on
 // disk.
@@ -75,6 +77,8 @@ class PinTable {
   bool IsPinned(const BlockId& id) const {
     return !blocks_.empty() && blocks_.find(id) != blocks_.end();
   }
+  // Whether pins forbid that a resident block leaves memory now.
+  bool Keeps(const BlockId& id) const;
   // A pinned block came into memory, or left it.
   void Moved(const BlockId& id, bool in_memory);
 
@@ -88,6 +92,7 @@ class PinTable {
     uint32_t tokens = 0;
     uint64_t bytes = 0;
     bool in_memory = false;
+    bool granted = false;  // in memory since a token was given for it there
   };
   struct Tenant {
     std::vector<uint64_t> replaceable;  // tokens, unordered; some may have ended
@@ -97,6 +102,7 @@ class PinTable {
   bool MakeRoom(const std::string& tenant);
   void End(uint64_t token);
   void AddBytes(const Block& block, bool add);
+  bool HasRoom(const PinGrant& grant) const;
 
   const PinLimits limits_;
   absl::BitGen random_;
@@ -105,6 +111,7 @@ class PinTable {
   absl::flat_hash_map<std::string, Tenant> tenants_;
   std::set<std::pair<absl::Time, uint64_t>> expiries_;
   uint64_t memory_bytes_ = 0, disk_bytes_ = 0, replaced_ = 0;
+  uint64_t granted_bytes_ = 0;  // of memory_bytes_
 };
 
 }  // namespace kvgate::storage
