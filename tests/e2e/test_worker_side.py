@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,9 @@ import torch
 from conftest import Daemon
 from driver import BLOCK, BLOCKS, LAYERS, SHAPE, Driver
 from engine import WAIT_S, prompt
-from kvgate import Client, GetResult, Reason
+from kvgate import Client, GetResult, PieceTable, Reason
 from kvgate.vllm import layout as layout_module
+from kvgate.vllm.crc import JoinedCrc32c
 from kvgate.vllm.layout import BlockLayout, LayoutError
 from kvgate.vllm.self_test import check_addresses
 
@@ -130,6 +133,21 @@ def test_a_worker_that_failed_its_test_fails_loads_and_tells_the_scheduler(
     assert LAYERS[0] in driver.scheduler.worker_problem
     assert driver.counts().get("saved_blocks", 0) == 0
     driver.close()
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 524_288])
+def test_joined_checksums_are_those_of_the_joined_bytes(gather: Any, size: int) -> None:
+    values = [random.Random(i).randbytes(size) for i in range(5)]
+    target = ctypes.create_string_buffer(5 * size)
+    crcs = []
+    for index, value in enumerate(values):
+        source = ctypes.create_string_buffer(value, size)
+        pieces = PieceTable.of([[(ctypes.addressof(source), size)]])
+        crcs.append(gather(ctypes.addressof(target) + index * size, pieces))
+    whole = PieceTable.of([[(ctypes.addressof(target), 5 * size)]])
+    copy = ctypes.create_string_buffer(5 * size)
+    assert JoinedCrc32c(size).of(crcs) == gather(ctypes.addressof(copy), whole)
+    assert JoinedCrc32c(size).of([]) == 0
 
 
 # ---- saves ------------------------------------------------------------------------------------

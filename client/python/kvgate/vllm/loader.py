@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from vllm.logger import init_logger
 
 from kvgate import GetResult, Reason
+from kvgate.vllm.crc import JoinedCrc32c
 from kvgate.vllm.gateway import Gateway
 from kvgate.vllm.layout import BlockLayout
 from kvgate.vllm.messages import LoadJob
@@ -47,20 +49,27 @@ class Loader:
         self._recorder = recorder
         self._block_tokens = block_tokens
         self._verify_always = verify_always
+        self._joined = JoinedCrc32c(layout.value_bytes)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="kvgate-load")
         self._lock = threading.Lock()
-        self._finished: set[str] = set()  # guarded by _lock, as is _bad_blocks
+        self._ended = threading.Condition(self._lock)
+        self._running = 0  # guarded by _lock, as is the rest
+        self._finished: set[str] = set()
         self._bad_blocks: set[int] = set()
 
     def start(self, job: LoadJob, root_group_keys: int) -> None:
         deadline = time.monotonic() + job.deadline_ms / 1000
+        with self._lock:
+            self._running += 1
         try:
             self._pool.submit(self._run, job, root_group_keys, deadline)
         except RuntimeError:  # stopping
-            self.fail(job)
+            self._report(job, 0)
 
-    def fail(self, job: LoadJob) -> None:
-        self._report(job, 0)
+    def wait_for_one(self, timeout_s: float) -> None:
+        """Until a load ended that take() has not given out, or none is running."""
+        with self._lock:
+            self._ended.wait_for(lambda: self._finished or not self._running, timeout_s)
 
     def take(self) -> tuple[set[str], set[int]]:
         """Requests whose loads ended since the last take, and their bad blocks."""
@@ -90,6 +99,8 @@ class Loader:
         with self._lock:
             self._bad_blocks.update(bad)
             self._finished.add(job.req_id)
+            self._running -= 1
+            self._ended.notify_all()
 
     def _load(self, job: LoadJob, root_group_keys: int, deadline: float) -> int:
         """The number of leading blocks that are loaded and good."""
@@ -137,26 +148,34 @@ class Loader:
         return job.keys[start - job.first] if start >= job.first else job.root
 
     def _count_good(self, ids: list[int], results: Sequence[GetResult]) -> int:
-        tokens, size = self._block_tokens, self._layout.value_bytes
-        for index, (block, result) in enumerate(zip(ids, results, strict=True)):
-            reason = result.reason
-            if reason == Reason.OK and self._verify_always and not self._verified(block, result):
-                reason = Reason.CHECKSUM
-            if reason != Reason.OK:
-                self._recorder.add(**{f"load_miss_{reason.name.lower()}": 1})
-                return index
-            tier = result.tier.name.lower()
-            self._recorder.add(
-                **{
-                    f"loaded_blocks_{tier}": 1,
-                    f"loaded_bytes_{tier}": size,
-                    f"loaded_tokens_{tier}": tokens,
-                }
-            )
-        return len(ids)
-
-    def _verified(self, block: int, result: GetResult) -> bool:
-        good = self._gateway.client.crc32c(self._layout.pieces([block])) == result.crc32c
-        if good:
-            self._recorder.add(verified_blocks=1)
+        good = next((i for i, r in enumerate(results) if r.reason != Reason.OK), len(results))
+        reason = Reason.OK if good == len(results) else results[good].reason
+        if self._verify_always and good:
+            verified = self._count_verified(ids[:good], results[:good])
+            reason = reason if verified == good else Reason.CHECKSUM
+            good = verified
+        self._count_loaded(results[:good])
+        if reason != Reason.OK:
+            self._recorder.add(**{f"load_miss_{reason.name.lower()}": 1})
         return good
+
+    def _count_verified(self, ids: list[int], results: Sequence[GetResult]) -> int:
+        """Leading blocks whose bytes in the layers have the CRC that the gateway stated."""
+        client = self._gateway.client
+        stated = [result.crc32c for result in results]
+        verified = len(ids)
+        if client.crc32c(self._layout.pieces(ids)) != self._joined.of(stated):
+            found = [client.crc32c(self._layout.pieces([block])) for block in ids]
+            # None differs now: the bytes changed meanwhile, and none of them is to be trusted.
+            verified = next((i for i in range(len(ids)) if found[i] != stated[i]), 0)
+        self._recorder.add(verified_blocks=verified)
+        return verified
+
+    def _count_loaded(self, results: Sequence[GetResult]) -> None:
+        for tier, blocks in Counter(result.tier.name.lower() for result in results).items():
+            amounts = {
+                f"loaded_blocks_{tier}": blocks,
+                f"loaded_bytes_{tier}": blocks * self._layout.value_bytes,
+                f"loaded_tokens_{tier}": blocks * self._block_tokens,
+            }
+            self._recorder.add(**amounts)

@@ -45,6 +45,7 @@ class StepMetadata(KVConnectorMetadata):
     saves: list[SaveJob] = field(default_factory=list)
     identity_digest: bytes = b""
     root_group_keys: int = 0
+    idle: bool = False  # the step computes nothing
 
 
 @dataclass

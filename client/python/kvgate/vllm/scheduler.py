@@ -206,7 +206,11 @@ class SchedulerSide:
         saves = self._planned_saves(output)
         self._time_step(output)
         return StepMetadata(
-            loads, saves, self._gateway.identity_digest, self._gateway.root_group_keys()
+            loads,
+            saves,
+            self._gateway.identity_digest,
+            self._gateway.root_group_keys(),
+            idle=output.total_num_scheduled_tokens == 0,
         )
 
     def _planned_saves(self, output: Any) -> list[SaveJob]:

@@ -27,6 +27,7 @@ from kvgate.vllm.stats import Recorder
 logger = init_logger("vllm.kvgate.worker")
 
 STOP_DRAIN_S = 2.0
+IDLE_WAIT_S = 0.001
 
 
 class RefusingWorker:
@@ -133,6 +134,10 @@ class WorkerSide(RefusingWorker):
                 self._refuse(job)
             else:
                 self.loader.start(job, step.root_group_keys)
+        if step.idle and self.loader is not None:
+            # An engine that only waits for loads spins, and its spinning keeps the interpreter's
+            # lock from the very threads that load.
+            self.loader.wait_for_one(IDLE_WAIT_S)
 
     def save(self, step: StepMetadata) -> None:
         if self.problem or self.saver is None:
