@@ -14,12 +14,14 @@
 #include "gateway/core/namespace_table.h"
 #include "gateway/local/door.h"
 #include "gateway/logging.h"
+#include "gateway/service/answer_timer.h"
 #include "gateway/service/grpc_server.h"
 #include "gateway/service/services.h"
 #include "gateway/service/worker_pool.h"
 #include "gateway/start_checks.h"
 #include "gateway/telemetry/telemetry.h"
 #include "gateway/version.h"
+#include "proto/wire/key.h"
 #include "storage/base/clock.h"
 #include "storage/io/file_util.h"
 #include "storage/store.h"
@@ -71,6 +73,7 @@ class GatewayImpl final : public Gateway {
   absl::Status StartGrpcDoors();
   absl::Status StartMetrics();
   absl::Status AddGrpcDoor(const GrpcServerOptions& options);
+  uint64_t UnsentBytesMax() const;
   void LogLimits() const;
 
   const Config config_;
@@ -81,8 +84,9 @@ class GatewayImpl final : public Gateway {
   std::unique_ptr<Telemetry> telemetry_;
   std::vector<std::unique_ptr<LocalDoor>> local_doors_;
   std::atomic<bool> draining_{false};
-  UnsentGauge unsent_ = std::make_shared<std::atomic<int64_t>>(0);
+  UnsentGauge unsent_ = std::make_shared<UnsentCount>();
   std::unique_ptr<WorkerPool> workers_;
+  std::unique_ptr<AnswerTimer> answers_;
   ServiceDeps deps_;
   std::vector<std::unique_ptr<GrpcServer>> grpc_doors_;
   std::string metrics_address_;
@@ -132,7 +136,7 @@ absl::Status GatewayImpl::OpenStore() {
   telemetry_->AddSource(
       [this](const storage::CounterVisitor& visitor) { store_->VisitCounters(visitor); });
   telemetry_->AddSource([unsent = unsent_](const storage::CounterVisitor& visitor) {
-    visitor("grpc_unsent_bytes", static_cast<double>(unsent->load(std::memory_order_relaxed)));
+    visitor("grpc_unsent_bytes", static_cast<double>(unsent->bytes()));
   });
   Log(LogLevel::kInfo,
       absl::StrFormat("store open after %.3f s: disk %s by %s",
@@ -171,16 +175,26 @@ absl::Status GatewayImpl::AddGrpcDoor(const GrpcServerOptions& options) {
   return absl::OkStatus();
 }
 
+// Of one door: together a quarter of the pool, in a small one more: two whole messages, but never
+// more than half of it.
+uint64_t GatewayImpl::UnsentBytesMax() const {
+  const uint64_t memory = store_->facts().memory_bytes_max;
+  const uint64_t doors = config_.tenants.size() + (config_.grpc_tcp.empty() ? 0 : 1);
+  return std::max(memory / 4, std::min(memory / 2, 2 * wire::kPayloadBytesMax)) / doors;
+}
+
 absl::Status GatewayImpl::StartGrpcDoors() {
   workers_ = std::make_unique<WorkerPool>(kWorkers, kWorkerQueueMax);
   deps_.clock = &clock_;
   deps_.store = store_.get();
   deps_.namespaces = namespaces_.get();
   deps_.telemetry = telemetry_.get();
+  answers_ = std::make_unique<AnswerTimer>();
   deps_.workers = workers_.get();
+  deps_.answers = answers_.get();
   deps_.draining = &draining_;
   deps_.unsent = unsent_;
-  deps_.unsent_bytes_max = store_->facts().memory_bytes_max / 4;
+  deps_.unsent_bytes_max = UnsentBytesMax();
   deps_.server_version = Version();
   deps_.local_socket = [this](const std::string& tenant) { return LocalSocket(tenant); };
 

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/service/grpc_call.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "absl/strings/str_cat.h"
 #include "gateway/core/deadline.h"
 #include "gateway/logging.h"
+#include "gateway/service/answer_timer.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "grpcpp/support/status.h"
 
 namespace kvgate::gateway {
 namespace {
+
+// A client that takes longer over one message is taken for one that does not read.
+constexpr absl::Duration kAnswerTakenMax = absl::Seconds(60);
 
 absl::Duration Remaining(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
@@ -33,7 +38,8 @@ GrpcCall::GrpcCall(const ServiceDeps& deps, Kind kind, grpc::CallbackServerConte
     : deps_(deps),
       kind_(kind),
       context_(context),
-      reactor_(context->DefaultReactor()),
+      reactor_(kind.rpc == Rpc::kGet ? deps.answers->NewReactor(context)
+                                     : context->DefaultReactor()),
       bytes_in_(bytes_in),
       arrival_(deps.clock->Now()),
       deadline_(arrival_ + Remaining(*context)) {}
@@ -57,12 +63,17 @@ absl::Status GrpcCall::Admit() {
 
 bool GrpcCall::cancelled() const { return context_->IsCancelled(); }
 
+std::string GrpcCall::peer() const { return context_->peer(); }
+
 void GrpcCall::Finish(const absl::Status& status, uint64_t bytes_out) {
   if (finished_) return;
   finished_ = true;
   if (!status.ok()) Log(LogLevel::kDebug, absl::StrCat("gRPC refused: ", status.ToString()));
   deps_.telemetry->RecordCall(kind_.door, kind_.rpc, status.code(), deps_.clock->Now() - arrival_,
                               bytes_in_, bytes_out);
+  if (kind_.rpc == Rpc::kGet && bytes_out > 0) {
+    deps_.answers->Watch(context_, std::min(deadline_ - deps_.clock->Now(), kAnswerTakenMax));
+  }
   reactor_->Finish(ToGrpc(status));
 }
 

@@ -49,6 +49,7 @@ class GrpcCall {
   absl::Time arrival() const { return arrival_; }    // of the store's clock
   absl::Time deadline() const { return deadline_; }  // of the store's clock
   bool cancelled() const;
+  std::string peer() const;  // as gRPC names it
 
  private:
   const ServiceDeps& deps_;

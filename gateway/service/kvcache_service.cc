@@ -65,7 +65,8 @@ uint64_t AnswerBytes(const OpenedNamespace& ns, uint32_t group, size_t count) {
 
 class KvCacheService final : public Base {
  public:
-  explicit KvCacheService(const ServiceDeps& deps) : deps_(deps) {}
+  explicit KvCacheService(const ServiceDeps& deps)
+      : deps_(deps), unsent_(deps.unsent, deps.unsent_bytes_max) {}
 
   Reactor* Open(Context* context, const v1::OpenRequest* request,
                 v1::OpenResponse* response) override;
@@ -125,6 +126,7 @@ class KvCacheService final : public Base {
   }
 
   const ServiceDeps deps_;
+  UnsentDoor unsent_;
 };
 
 // ---- Open ----
@@ -236,23 +238,20 @@ absl::Status KvCacheService::StartGet(const GrpcCallRef& call, const grpc::ByteB
   const uint64_t answer_bytes = get.no_payload ? 0 : AnswerBytes(**ns, get.group, count);
   ask.answer_by = EffectiveAnswerBy(call->arrival(), get.answer_by_ms, call->deadline(),
                                     PredictedTransfer(answer_bytes));
-  const EncodeGetOptions encode = {.range_offset = get.range_offset,
-                                   .range_bytes = get.range_bytes,
-                                   .no_payload = get.no_payload,
-                                   .payload_bytes_max = wire::kPayloadBytesMax};
-  deps_.store->Get(
-      ask, [this, call, response, encode](absl::StatusOr<std::vector<storage::GetResult>> results) {
-        if (!results.ok()) return call->Finish(results.status());
-        if (call->cancelled()) return call->Finish(absl::CancelledError("cancelled by the client"));
-        const int64_t unsent = deps_.unsent->load(std::memory_order_relaxed);
-        if (!encode.no_payload && unsent > static_cast<int64_t>(deps_.unsent_bytes_max)) {
-          return call->Finish(absl::ResourceExhaustedError(
-              absl::StrCat("Get: ", unsent, " bytes wait to be sent to clients, at most ",
-                           deps_.unsent_bytes_max, " may")));
-        }
-        absl::StatusOr<uint64_t> sent = EncodeGetResponse(*results, encode, deps_.unsent, response);
-        call->Finish(sent.status(), sent.ok() ? *sent : 0);
-      });
+  EncodeGetOptions encode = {.range_offset = get.range_offset,
+                             .range_bytes = get.range_bytes,
+                             .no_payload = get.no_payload,
+                             .payload_bytes_max = wire::kPayloadBytesMax};
+  deps_.store->Get(ask, [this, call, response,
+                         encode](absl::StatusOr<std::vector<storage::GetResult>> results) mutable {
+    if (!results.ok()) return call->Finish(results.status());
+    if (call->cancelled()) return call->Finish(absl::CancelledError("cancelled by the client"));
+    // What others do not read must not keep this answer back: it has fewer values then.
+    const auto grant = unsent_.Ask(call->peer(), PayloadBytes(*results, encode));
+    if (!encode.no_payload) encode.payload_bytes_max = grant->bytes();
+    absl::StatusOr<uint64_t> sent = EncodeGetResponse(*results, encode, grant->gauge(), response);
+    call->Finish(sent.status(), sent.ok() ? *sent : 0);
+  });
   return absl::OkStatus();
 }
 

@@ -16,7 +16,7 @@
 #include <string_view>
 
 #include "gateway/core/namespace_table.h"
-#include "gateway/service/wire_encode.h"
+#include "gateway/service/unsent.h"
 #include "gateway/service/worker_pool.h"
 #include "gateway/telemetry/telemetry.h"
 #include "storage/base/clock.h"
@@ -28,6 +28,8 @@ class Service;
 
 namespace kvgate::gateway {
 
+class AnswerTimer;
+
 struct ServiceDeps {
   storage::Clock* clock = nullptr;
   storage::Store* store = nullptr;
@@ -35,8 +37,9 @@ struct ServiceDeps {
   Telemetry* telemetry = nullptr;
   WorkerPool* workers = nullptr;
   const std::atomic<bool>* draining = nullptr;
-  UnsentGauge unsent;                     // pool bytes in answers that gRPC has not sent yet
-  uint64_t unsent_bytes_max = 256 << 20;  // above: Get answers RESOURCE_EXHAUSTED
+  AnswerTimer* answers = nullptr;
+  UnsentGauge unsent;                     // of all doors
+  uint64_t unsent_bytes_max = 256 << 20;  // of one door; values above it answer NOT_SENT
   std::string tenant;                     // of everybody who comes through this door
   std::string server_version;
   // The local door's socket of a tenant; empty: closed.

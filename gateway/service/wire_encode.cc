@@ -69,13 +69,13 @@ struct Unsent {
 
 void GiveBack(void* user_data) {
   const std::unique_ptr<Unsent> unsent(static_cast<Unsent*>(user_data));
-  unsent->gauge->fetch_sub(unsent->bytes, std::memory_order_relaxed);
+  unsent->gauge->Add(-unsent->bytes);
 }
 
 grpc::Slice BlockSlice(const storage::BlockRef& block, std::span<const std::byte> bytes,
                        const UnsentGauge& gauge) {
   const auto size = static_cast<int64_t>(bytes.size());
-  gauge->fetch_add(size, std::memory_order_relaxed);
+  gauge->Add(size);
   auto unsent = std::make_unique<Unsent>(Unsent{block, gauge, size});
   // gRPC only reads from it: the interface takes a pointer to mutable memory for history's sake.
   void* memory = const_cast<std::byte*>(bytes.data());
@@ -95,6 +95,18 @@ absl::StatusOr<std::span<const std::byte>> Range(std::span<const std::byte> valu
 }
 
 }  // namespace
+
+uint64_t PayloadBytes(std::span<const storage::GetResult> results,
+                      const EncodeGetOptions& options) {
+  if (options.no_payload) return 0;
+  uint64_t bytes = 0;
+  for (const storage::GetResult& result : results) {
+    if (result.state != GetState::kOk) continue;
+    bytes += options.range_bytes != 0 ? options.range_bytes : result.block.bytes().size();
+    if (bytes >= options.payload_bytes_max) return options.payload_bytes_max;
+  }
+  return bytes;
+}
 
 absl::StatusOr<uint64_t> EncodeGetResponse(std::span<const storage::GetResult> results,
                                            const EncodeGetOptions& options,

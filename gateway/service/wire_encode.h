@@ -8,12 +8,11 @@
 // Errors: INVALID_ARGUMENT when a range ends beyond a value.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "absl/status/statusor.h"
+#include "gateway/service/unsent.h"
 #include "storage/store.h"
 
 namespace grpc {
@@ -28,7 +27,8 @@ struct EncodeGetOptions {
   uint64_t payload_bytes_max = 0;  // leading values that fit are sent, the others are NOT_SENT
 };
 
-using UnsentGauge = std::shared_ptr<std::atomic<int64_t>>;
+// What the answer would carry if all of it fit the message.
+uint64_t PayloadBytes(std::span<const storage::GetResult> results, const EncodeGetOptions& options);
 
 // Fills *message and answers the payload bytes in it.
 absl::StatusOr<uint64_t> EncodeGetResponse(std::span<const storage::GetResult> results,

@@ -66,7 +66,7 @@ class WireEncodeTest : public ::testing::Test {
 
   std::vector<storage::GetResult> results_;
   std::vector<std::weak_ptr<TestBlock>> holders_;
-  UnsentGauge unsent_ = std::make_shared<std::atomic<int64_t>>(0);
+  UnsentGauge unsent_ = std::make_shared<UnsentCount>();
   grpc::ByteBuffer message_;
   uint64_t sent_ = 0;
 };
@@ -104,10 +104,10 @@ TEST_F(WireEncodeTest, ABlockIsHeldUntilItsSliceIsGone) {
   Encode();
   results_.clear();
   EXPECT_FALSE(holders_[0].expired());
-  EXPECT_EQ(unsent_->load(), 100'000);
+  EXPECT_EQ(unsent_->bytes(), 100'000);
   message_.Clear();
   EXPECT_TRUE(holders_[0].expired());
-  EXPECT_EQ(unsent_->load(), 0);
+  EXPECT_EQ(unsent_->bytes(), 0);
 }
 
 TEST_F(WireEncodeTest, LeadingValuesThatFitAreSent) {
@@ -144,7 +144,7 @@ TEST_F(WireEncodeTest, ARangeBeyondAValueIsRefused) {
     const auto refused = EncodeGetResponse(results_, options, unsent_, &message_);
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
   }
-  EXPECT_EQ(unsent_->load(), 0);
+  EXPECT_EQ(unsent_->bytes(), 0);
 }
 
 TEST_F(WireEncodeTest, WithoutPayloadOnlyResultsAreSent) {
@@ -154,7 +154,7 @@ TEST_F(WireEncodeTest, WithoutPayloadOnlyResultsAreSent) {
   EXPECT_THAT(States(response), ::testing::ElementsAre(v1::GET_STATE_OK, v1::GET_STATE_OK));
   EXPECT_EQ(response.values_size(), 0);
   EXPECT_EQ(response.results(1).value_bytes(), 600u);
-  EXPECT_EQ(unsent_->load(), 0);
+  EXPECT_EQ(unsent_->bytes(), 0);
 }
 
 TEST_F(WireEncodeTest, ResultsStandBeforeValues) {

@@ -23,6 +23,25 @@ def _header(name: str, value: str) -> bytes:
 
 def call(path: Path, method: str, message: bytes, extra: dict[str, str]) -> bytes:
     """Sends one unary call; answers the payload of all HEADERS frames of the answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(path))
+        connection.sendall(
+            _PREFACE + _frame(_SETTINGS, 0, 0, b"") + _request(1, method, message, extra)
+        )
+        return _read_answer(connection)
+
+
+def never_read(path: Path, method: str, messages: list[bytes]) -> socket.socket:
+    """Sends the calls on one connection, without deadlines; nobody reads their answers."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(path))
+    frames = [_request(2 * i + 1, method, message, {}) for i, message in enumerate(messages)]
+    connection.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + b"".join(frames))
+    return connection
+
+
+def _request(stream: int, method: str, message: bytes, extra: dict[str, str]) -> bytes:
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -34,16 +53,9 @@ def call(path: Path, method: str, message: bytes, extra: dict[str, str]) -> byte
     }
     block = b"".join(_header(name, value) for name, value in headers.items())
     body = b"\0" + struct.pack(">I", len(message)) + message
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(60)
-        connection.connect(str(path))
-        connection.sendall(
-            _PREFACE
-            + _frame(_SETTINGS, 0, 0, b"")
-            + _frame(_HEADERS, _END_HEADERS, 1, block)
-            + _frame(_DATA, _END_STREAM, 1, body)
-        )
-        return _read_answer(connection)
+    return _frame(_HEADERS, _END_HEADERS, stream, block) + _frame(
+        _DATA, _END_STREAM, stream, body
+    )
 
 
 def _read_exactly(connection: socket.socket, size: int) -> bytes:

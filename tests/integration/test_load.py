@@ -7,6 +7,7 @@ import time
 
 import grpc
 import harness
+import raw_http2
 from harness import pb, value_of
 
 
@@ -109,7 +110,7 @@ def test_clients_that_give_up_leave_nothing_behind(start):
 
 
 def test_pool_bytes_of_unsent_answers_are_given_back(start):
-    """Large answers to many connections at once are sent, or refused, and held no longer."""
+    """Large answers to many connections at once are sent, or answered NOT_SENT, and held no longer."""
     daemon = start()
     writer = daemon.client()
     writer.open()
@@ -123,12 +124,34 @@ def test_pool_bytes_of_unsent_answers_are_given_back(start):
         calls.append((reader, reader.rpc.Get.future(request, timeout=harness.HANG_S)))
     sent = 0
     for reader, call in calls:
-        if call.exception() is None:
-            assert list(call.result().values) == [value]
+        answer = call.result()
+        if answer.results[0].state == pb().GET_STATE_OK:
+            assert list(answer.values) == [value]
             sent += 1
         else:
-            assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert "wait to be sent" in call.details()
+            assert answer.results[0].state == pb().GET_STATE_NOT_SENT
+            assert not answer.values
         reader.channel.close()
     assert sent >= 1
     wait_for_zero(daemon, "grpc_unsent_bytes")
+
+
+def test_a_client_that_never_reads_takes_nothing_from_others(start):
+    daemon = start()
+    client = daemon.client()
+    client.open()
+    keys = [f"part-{i}".encode() for i in range(64)]
+    for key in keys:
+        client.set({key: value_of(key, 1 << 20)})
+    ask = pb().GetRequest(namespace=client.ns, keys=keys).SerializeToString()
+    with raw_http2.never_read(
+        daemon.run_dir / "grpc.sock", "/kvgate.v1.KvCache/Get", [ask, ask, ask]
+    ):
+        limit = time.monotonic() + harness.HANG_S
+        while daemon.stats()["grpc_unsent_bytes"] < 64 << 20:
+            assert time.monotonic() < limit
+        for key in keys:
+            assert client.get([key]).values[0] == value_of(key, 1 << 20)
+        # Its calls came without deadlines: the daemon ends them, though the connection stays.
+        wait_for_zero(daemon, "grpc_unsent_bytes")
+        check(keys, client.get(keys))

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gateway/service/answer_timer.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "absl/time/clock.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+
+namespace kvgate::gateway {
+namespace {
+
+class Reactor final : public grpc::ServerUnaryReactor {
+ public:
+  Reactor(AnswerTimer* timer, grpc::CallbackServerContext* context)
+      : timer_(timer), context_(context) {}
+  void OnDone() override {
+    timer_->Forget(context_);
+    delete this;  // gRPC's rule: a reactor ends itself
+  }
+
+ private:
+  AnswerTimer* const timer_;
+  grpc::CallbackServerContext* const context_;
+};
+
+}  // namespace
+
+AnswerTimer::AnswerTimer() : thread_([this] { Loop(); }) {}
+
+AnswerTimer::~AnswerTimer() {
+  {
+    absl::MutexLock lock(&mu_);
+    stopping_ = changed_ = true;
+  }
+  thread_.join();
+}
+
+grpc::ServerUnaryReactor* AnswerTimer::NewReactor(grpc::CallbackServerContext* context) {
+  return std::make_unique<Reactor>(this, context).release();  // its own owner from here on
+}
+
+void AnswerTimer::Watch(grpc::CallbackServerContext* context, absl::Duration left) {
+  const absl::Time end = absl::Now() + left;
+  absl::MutexLock lock(&mu_);
+  ends_[context] = end;
+  if (end >= next_) return;
+  next_ = end;
+  changed_ = true;
+}
+
+void AnswerTimer::Forget(grpc::CallbackServerContext* context) {
+  absl::MutexLock lock(&mu_);
+  ends_.erase(context);
+}
+
+void AnswerTimer::Loop() {
+  pthread_setname_np(pthread_self(), "kvgate-answers");
+  absl::MutexLock lock(&mu_);
+  for (;;) {
+    mu_.AwaitWithDeadline(absl::Condition(&changed_), next_);
+    changed_ = false;
+    if (stopping_) return;
+    const absl::Time now = absl::Now();
+    absl::Time next = absl::InfiniteFuture();
+    for (auto it = ends_.begin(); it != ends_.end();) {
+      const auto at = it++;
+      if (at->second > now) {
+        next = std::min(next, at->second);
+        continue;
+      }
+      // Under the lock, so that the context stays: OnDone of our reactor, which is not inlineable,
+      // runs on a thread of gRPC's and waits in Forget.
+      at->first->TryCancel();
+      ends_.erase(at);
+    }
+    next_ = next;
+  }
+}
+
+}  // namespace kvgate::gateway

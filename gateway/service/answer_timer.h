@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AnswerTimer: ends calls whose answers their clients do not take in time, so that what the answers
+// hold is released. gRPC itself ends only calls that came with a deadline.
+//
+// Private to gateway/service: it knows gRPC's contexts. Threads: thread-safe; one thread of its
+// own, joined by the destructor. Ownership: a watched context must be forgotten before it goes;
+// its reactor's OnDone does that. Limits: one entry a call that waits to be sent.
+#pragma once
+
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+
+namespace grpc {
+class CallbackServerContext;
+class ServerUnaryReactor;
+}  // namespace grpc
+
+namespace kvgate::gateway {
+
+class AnswerTimer {
+ public:
+  AnswerTimer();
+  ~AnswerTimer();
+  AnswerTimer(const AnswerTimer&) = delete;
+  AnswerTimer& operator=(const AnswerTimer&) = delete;
+
+  // A reactor that forgets the context, and goes, when the call is over.
+  grpc::ServerUnaryReactor* NewReactor(grpc::CallbackServerContext* context);
+
+  // Before the reactor's Finish: the call is cancelled if it is not over after `left`.
+  void Watch(grpc::CallbackServerContext* context, absl::Duration left);
+  void Forget(grpc::CallbackServerContext* context);
+
+ private:
+  void Loop();
+
+  absl::Mutex mu_;
+  absl::flat_hash_map<grpc::CallbackServerContext*, absl::Time> ends_ ABSL_GUARDED_BY(mu_);
+  absl::Time next_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();  // not after the first of ends_
+  bool changed_ ABSL_GUARDED_BY(mu_) = false;  // next_ became earlier, or stopping_
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::thread thread_;
+};
+
+}  // namespace kvgate::gateway
