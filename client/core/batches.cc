@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/core/batches.h"
 
+#include <algorithm>
+
 #include "proto/wire/key.h"
 
 namespace kvgate::client {
@@ -26,8 +28,10 @@ size_t EntriesOfMessage(std::span<const SetEntry> entries, uint64_t payload_byte
 }
 
 size_t NextUnsent(std::span<const GetResult> results, bool prefix_only) {
-  size_t next = results.size();
-  while (next > 0 && results[next - 1].reason == Reason::kNotSent) --next;
+  const auto unsent = std::find_if(results.begin(), results.end(), [](const GetResult& result) {
+    return result.reason == Reason::kNotSent;
+  });
+  const auto next = static_cast<size_t>(unsent - results.begin());
   if (next == 0) return results.size();  // no progress: asking again would not end
   if (prefix_only && results[next - 1].reason != Reason::kOk) return results.size();
   return next;

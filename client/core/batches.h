@@ -37,8 +37,9 @@ size_t EntriesOfMessage(std::span<const SetEntry> entries, uint64_t payload_byte
 
 uint64_t ValueBytes(const SetEntry& entry);
 
-// The index from which a Get must be asked again because its answer was full; results.size() =
-// none.
+// The index from which a Get must be asked again because its answer was full: the first key that
+// was not sent, whatever later ones answered. results.size() = none: all was answered, nothing at
+// all was, or a miss ended a Get of prefix_only.
 size_t NextUnsent(std::span<const GetResult> results, bool prefix_only);
 
 }  // namespace kvgate::client

@@ -6,6 +6,7 @@
 #include <array>
 #include <numeric>
 
+#include "client/core/batches.h"
 #include "client/core/fake_gateway.h"
 
 namespace kvgate::client {
@@ -436,8 +437,38 @@ TEST_F(ClientTest, AGetAsksAgainForWhatDidNotFitTheAnswer) {
   EXPECT_EQ(gateway_.calls[2].root, "d");
 }
 
+TEST_F(ClientTest, AGetAsksAgainWhenTheAnswerEndsInAMiss) {
+  const uint64_t ns = Open();
+  for (std::string_view key : {"a", "b", "d"}) EXPECT_EQ(Set(ns, key, key), Reason::kOk);
+  gateway_.values_a_message = 1;
+  const std::vector expected = {Reason::kOk, Reason::kOk, Reason::kNotHeld, Reason::kOk,
+                                Reason::kNotHeld};
+  gateway_.calls.clear();
+  EXPECT_EQ(Get(ns, {"a", "b", "c", "d", "e"}), expected);
+  for (size_t i : {0, 1, 3}) EXPECT_EQ(bytes_[i], std::byte("abcde"[i]));
+  EXPECT_EQ(gateway_.calls.size(), 3u);  // from a, from b, from d
+  EXPECT_EQ(client_->stats().loaded_blocks, 3u);
+}
+
+TEST(NextUnsentTest, IsTheFirstKeyThatWasNotSent) {
+  const auto next = [](const std::vector<Reason>& reasons, bool prefix_only) {
+    std::vector<GetResult> results;
+    for (Reason reason : reasons) results.push_back({.reason = reason});
+    return NextUnsent(results, prefix_only);
+  };
+  constexpr Reason kOk = Reason::kOk, kNotSent = Reason::kNotSent, kMiss = Reason::kNotHeld;
+  EXPECT_EQ(next({kOk, kNotSent, kMiss}, false), 1u);
+  EXPECT_EQ(next({kMiss, kNotSent, kOk, kNotSent}, false), 1u);
+  EXPECT_EQ(next({kOk, kMiss}, false), 2u);              // all was answered
+  EXPECT_EQ(next({kNotSent, kMiss}, false), 2u);         // no progress
+  EXPECT_EQ(next({kOk, kMiss, kNotSent}, false), 2u);    // goes on behind the miss
+  EXPECT_EQ(next({kOk, kMiss, kNotSent}, true), 3u);     // the miss ended it
+  EXPECT_EQ(next({kOk, kNotSent, kNotSent}, true), 1u);  // the message was full
+}
+
 TEST_F(ClientTest, AGetOfWhichNothingFitsEnds) {
   const uint64_t ns = Open();
+  for (std::string_view key : {"a", "b"}) EXPECT_EQ(Set(ns, key, key), Reason::kOk);
   gateway_.values_a_message = 0;
   EXPECT_EQ(Get(ns, {"a", "b"}), std::vector<Reason>(2, Reason::kNotSent));
 }

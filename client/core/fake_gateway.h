@@ -171,9 +171,9 @@ class FakeTransport final : public Transport {
   uint64_t Handle() const { return 7000 + incarnation_; }
 
   GetResult GetOne(const std::string& key, Pieces target, size_t position, bool verified) const {
-    if (position >= gateway_.values_a_message) return {.reason = Reason::kNotSent};
     const auto found = gateway_.values.find(key);
     if (found == gateway_.values.end()) return {.reason = Reason::kNotHeld};
+    if (position >= gateway_.values_a_message) return {.reason = Reason::kNotSent};
     if (verified && corrupt_) return {.reason = Reason::kChecksum};
     size_t at = 0;
     for (const auto& piece : target) {
