@@ -53,9 +53,7 @@ def _request(stream: int, method: str, message: bytes, extra: dict[str, str]) ->
     }
     block = b"".join(_header(name, value) for name, value in headers.items())
     body = b"\0" + struct.pack(">I", len(message)) + message
-    return _frame(_HEADERS, _END_HEADERS, stream, block) + _frame(
-        _DATA, _END_STREAM, stream, body
-    )
+    return _frame(_HEADERS, _END_HEADERS, stream, block) + _frame(_DATA, _END_STREAM, stream, body)
 
 
 def _read_exactly(connection: socket.socket, size: int) -> bytes:

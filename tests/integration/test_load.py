@@ -110,7 +110,7 @@ def test_clients_that_give_up_leave_nothing_behind(start):
 
 
 def test_pool_bytes_of_unsent_answers_are_given_back(start):
-    """Large answers to many connections at once are sent, or answered NOT_SENT, and held no longer."""
+    """Large answers to many connections at once are sent, or NOT_SENT, and held no longer."""
     daemon = start()
     writer = daemon.client()
     writer.open()
