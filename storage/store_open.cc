@@ -68,6 +68,10 @@ absl::Status StoreImpl::Start(const LogOpener& open_log, std::vector<LockFile> l
   index_ = NewShardedIndex(options_.index_blocks_max);
   FillRandom(secret_.data(), secret_.size());
   if (open_log) {
+    // Without a boot id the wall clock says at the next start how much time went by.
+    auto* real = dynamic_cast<RealClock*>(clock_);
+    const auto boot_id = ReadBootId();
+    if (real != nullptr && boot_id.ok()) real->SetBootId(*boot_id);
     if (absl::Status status = OpenLog(open_log); !status.ok()) return status;
   }
   PoolOptions pool_options;

@@ -13,7 +13,7 @@ namespace kvgate::storage {
 
 bool StoreImpl::Touch(NamespaceId ns_id, std::string_view last_key, uint8_t group,
                       const Hints& hints) {
-  (void)hints;  // optional by contract: nothing depends on them
+  (void)hints;  // the doors count them; nothing here depends on them
   auto ns = FindNamespace(ns_id);
   if (!ns.ok() || !CheckGroup(**ns, group).ok() || !CheckKey("last_key", last_key).ok()) {
     return false;
@@ -40,6 +40,10 @@ absl::StatusOr<ScanResult> StoreImpl::Scan(NamespaceId ns, std::string_view curs
   if (limit == 0 || limit > wire::kKeysMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("limit = ", limit, ", must be in 1..", wire::kKeysMax));
+  }
+  if (!index_->KnowsCursor(cursor)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cursor: ", cursor.size(), " bytes that no Scan has answered; empty starts"));
   }
   if (ns != 0) {
     if (auto found = FindNamespace(ns); !found.ok()) return found.status();

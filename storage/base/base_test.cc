@@ -96,6 +96,15 @@ TEST(RealClockTest, CacheSecondsCarryOnFromTheBase) {
   EXPECT_LT(clock.CacheSeconds(), 1'000'600u);
 }
 
+TEST(RealClockTest, BootTimeBearsTheIdThatItWasGiven) {
+  RealClock clock;
+  EXPECT_EQ(clock.Boot().boot_id, (std::array<uint8_t, 16>{}));
+  const uint64_t before = clock.Boot().seconds;
+  clock.SetBootId({1, 2, 3});
+  EXPECT_EQ(clock.Boot().boot_id, (std::array<uint8_t, 16>{1, 2, 3}));
+  EXPECT_GE(clock.Boot().seconds, before);
+}
+
 TEST(ManualClockTest, MovesOnlyByHand) {
   ManualClock clock;
   const absl::Time start = clock.Now();

@@ -39,6 +39,16 @@ uint32_t RealClock::WallSeconds() const {
   return static_cast<uint32_t>(Nanos(CLOCK_REALTIME) / kNanosPerSecond);
 }
 
+BootTime RealClock::Boot() const {
+  absl::MutexLock lock(&mu_);
+  return {.boot_id = boot_id_, .seconds = static_cast<uint64_t>(BootSeconds())};
+}
+
+void RealClock::SetBootId(const std::array<uint8_t, 16>& boot_id) {
+  absl::MutexLock lock(&mu_);
+  boot_id_ = boot_id;
+}
+
 void RealClock::SetCacheBase(uint32_t cache_seconds_now) {
   cache_offset_s_.store(static_cast<int64_t>(cache_seconds_now) - BootSeconds(),
                         std::memory_order_relaxed);

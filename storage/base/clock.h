@@ -5,12 +5,21 @@
 // expiry is kept: seconds that go on over restarts and never follow jumps of the wall clock.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
 namespace kvgate::storage {
+
+// A moment that another run can compare with its own as long as the machine was not booted between.
+struct BootTime {
+  std::array<uint8_t, 16> boot_id{};  // zero: not known
+  uint64_t seconds = 0;               // CLOCK_BOOTTIME
+};
 
 class Clock {
  public:
@@ -18,22 +27,28 @@ class Clock {
   virtual absl::Time Now() const = 0;         // monotone; comparable with deadlines of this process
   virtual uint32_t CacheSeconds() const = 0;  // > 0
   virtual uint32_t WallSeconds() const = 0;   // for anchors and people only
+  virtual BootTime Boot() const = 0;          // for anchors only
 };
 
 // CLOCK_BOOTTIME shifted so that Now() looks like wall time when the process first made a
 // RealClock; the shift is the same for all RealClocks of a process. The cache clock starts at 1;
-// SetCacheBase is called once by the log after recovery and carries on from where the last run was.
+// SetCacheBase is called once by the store after recovery and carries on from where the last run
+// was; SetBootId before the log opens, since nothing in this room opens files.
 class RealClock final : public Clock {
  public:
   RealClock();
   absl::Time Now() const override;
   uint32_t CacheSeconds() const override;
   uint32_t WallSeconds() const override;
+  BootTime Boot() const override;
   void SetCacheBase(uint32_t cache_seconds_now);
+  void SetBootId(const std::array<uint8_t, 16>& boot_id);
 
  private:
   int64_t boot_to_wall_ns_;
   std::atomic<int64_t> cache_offset_s_;
+  mutable absl::Mutex mu_;
+  std::array<uint8_t, 16> boot_id_ ABSL_GUARDED_BY(mu_){};
 };
 
 class ManualClock final : public Clock {
@@ -42,10 +57,25 @@ class ManualClock final : public Clock {
   uint32_t CacheSeconds() const override {
     return static_cast<uint32_t>(now_ns_.load() / 1000000000);
   }
-  uint32_t WallSeconds() const override { return CacheSeconds(); }
+  uint32_t WallSeconds() const override {
+    return static_cast<uint32_t>(CacheSeconds() + wall_shift_s_.load());
+  }
+  BootTime Boot() const override {
+    BootTime boot;
+    boot.boot_id[0] = boot_.load();
+    boot.seconds = static_cast<uint64_t>(CacheSeconds() - kFirstBootAtS);
+    return boot;
+  }
   void Advance(absl::Duration d) { now_ns_ += absl::ToInt64Nanoseconds(d); }
+  // The wall clock jumps; nothing else follows.
+  void ShiftWall(int64_t seconds) { wall_shift_s_ += seconds; }
+  // Another boot from now on; 0: the boot is not known, as at first.
+  void SetBoot(uint8_t boot) { boot_ = boot; }
 
  private:
+  static constexpr uint32_t kFirstBootAtS = 900;
+  std::atomic<int64_t> wall_shift_s_{0};
+  std::atomic<uint8_t> boot_{0};
   std::atomic<int64_t> now_ns_{1'000'000'000'000};
 };
 

@@ -71,8 +71,11 @@ class Index {
 
   // Up to `limit` entries in an order of the index's own, from where `cursor` stopped (empty: from
   // the start). Entries that stay during the whole walk are seen exactly once. Sets *cursor; empty
-  // when done. A cursor that this index did not make gives no entries and ends.
+  // when done. A cursor that this index could not have made gives no entries and ends.
   virtual std::vector<IndexEntry> Scan(std::string* cursor, size_t limit) const = 0;
+
+  // Whether `cursor` is empty or one that Scan may have made.
+  virtual bool KnowsCursor(std::string_view cursor) const = 0;
 
   virtual uint64_t size() const = 0;
 };

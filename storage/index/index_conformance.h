@@ -154,9 +154,15 @@ TYPED_TEST_P(IndexConformance, AScanSeesWhatStaysExactlyOnceWhileOthersComeAndGo
 TYPED_TEST_P(IndexConformance, AForeignCursorEndsTheScan) {
   this->index_->Put(this->Entry(1, 1));
   for (std::string cursor : {std::string("x"), std::string(27, '\xff'), std::string(1000, 'a')}) {
+    EXPECT_FALSE(this->index_->KnowsCursor(cursor));
     EXPECT_TRUE(this->index_->Scan(&cursor, 10).empty());
     EXPECT_TRUE(cursor.empty());
   }
+  this->index_->Put(this->Entry(2, 1));
+  std::string own;
+  EXPECT_TRUE(this->index_->KnowsCursor(own));
+  this->index_->Scan(&own, 1);
+  EXPECT_TRUE(this->index_->KnowsCursor(own));
 }
 
 TYPED_TEST_P(IndexConformance, ConcurrentWritersOfOneBlockLeaveTheHighestVersion) {

@@ -64,7 +64,7 @@ std::string EncodeCursor(const Cursor& cursor) {
   return out;
 }
 
-bool DecodeCursor(const std::string& text, Cursor* cursor) {
+bool DecodeCursor(std::string_view text, Cursor* cursor) {
   if (text.empty()) return true;
   if (text.size() != kCursorBytes) return false;
   const char* at = text.data();
@@ -168,6 +168,11 @@ class ShardedIndex final : public Index {
   }
 
   std::vector<IndexEntry> Scan(std::string* cursor, size_t limit) const override;
+
+  bool KnowsCursor(std::string_view cursor) const override {
+    Cursor at;
+    return DecodeCursor(cursor, &at);
+  }
 
   uint64_t size() const override { return size_.load(std::memory_order_relaxed); }
 

@@ -168,6 +168,26 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path, size_t bytes_
   }
 }
 
+absl::StatusOr<std::array<uint8_t, 16>> ReadBootId() {
+  const std::string path = "/proc/sys/kernel/random/boot_id";
+  absl::StatusOr<std::string> text = ReadSmallFile(path, 64);
+  if (!text.ok()) return text.status();
+  std::array<uint8_t, 16> id{};
+  size_t digits = 0;
+  for (const char c : *text) {
+    if (c == '-' || c == '\n') continue;
+    const char* const hex = "0123456789abcdef";
+    const char* const found = c == '\0' ? nullptr : strchr(hex, c);
+    if (found == nullptr || digits == 2 * id.size()) {
+      return absl::DataLossError(absl::StrCat(path, " holds no uuid"));
+    }
+    id[digits / 2] = static_cast<uint8_t>(id[digits / 2] << 4 | (found - hex));
+    ++digits;
+  }
+  if (digits != 2 * id.size()) return absl::DataLossError(absl::StrCat(path, " holds no uuid"));
+  return id;
+}
+
 absl::Status WriteFileAtomically(const std::string& path, std::string_view contents) {
   const std::string temporary = path + ".tmp";
   {

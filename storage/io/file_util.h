@@ -6,6 +6,7 @@
 // All functions are thread-safe and blocking. Errors: StatusFromErrno's codes; texts name the path.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -54,6 +55,8 @@ absl::Status RemovePath(const std::string& path);
 
 // A whole file of at most `bytes_max` bytes (more: RESOURCE_EXHAUSTED).
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path, size_t bytes_max);
+// The kernel's name of this boot of the machine. DATA_LOSS when it is not a uuid.
+absl::StatusOr<std::array<uint8_t, 16>> ReadBootId();
 // After OK the file is `contents` even after a power cut; after a failure or a crash it is the old
 // one. Writes PATH.tmp, fsync, rename, fsync of the directory.
 absl::Status WriteFileAtomically(const std::string& path, std::string_view contents);

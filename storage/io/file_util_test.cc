@@ -65,6 +65,14 @@ TEST(SmallFile, OverTheLimitIsRefused) {
   EXPECT_EQ(ReadSmallFile(path + "x", 1).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST(BootId, IsTheSameAsLongAsTheMachineRuns) {
+  const auto first = ReadBootId(), second = ReadBootId();
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(*first, *second);
+  EXPECT_NE(*first, (std::array<uint8_t, 16>{}));
+}
+
 TEST(LockFileTest, IsExclusiveUntilItGoes) {
   const std::string path = FreshTestPath("LOCK");
   {

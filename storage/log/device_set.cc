@@ -237,7 +237,7 @@ absl::StatusOr<std::vector<Superblock>> Format(const LogOptions& options,
                                                const Clock& clock) {
   absl::StatusOr<std::vector<Superblock>> plan = PlanFormat(options, disks, found, clock);
   if (!plan.ok()) return plan.status();
-  const Anchor anchor{.cache_s = clock.CacheSeconds(), .wall_s = clock.WallSeconds()};
+  const Anchor anchor = AnchorOf(clock);
   for (size_t i = 0; i < disks.size(); ++i) {
     if (absl::Status s = WriteSuperblocks(*disks[i], (*plan)[i]); !s.ok()) return s;
   }

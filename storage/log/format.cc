@@ -22,6 +22,14 @@ uint64_t SegmentsOn(uint64_t device_bytes, uint64_t segment_bytes) {
                             kSegmentsADeviceMax);
 }
 
+Anchor AnchorOf(const Clock& clock) {
+  const BootTime boot = clock.Boot();
+  return {.cache_s = clock.CacheSeconds(),
+          .wall_s = clock.WallSeconds(),
+          .boot_id = boot.boot_id,
+          .boot_s = boot.seconds};
+}
+
 std::array<uint64_t, 4> SuperblockOffsets(uint64_t device_bytes) {
   return {0, 64 << 10, device_bytes - (128 << 10), device_bytes - (64 << 10)};
 }

@@ -106,6 +106,7 @@ struct DiskAnchor {
   Le<4> cache_s;
   Le<8> wall_s;
   uint8_t boot_id[16];  // zero: not recorded
+  Le<8> boot_s;         // CLOCK_BOOTTIME in that boot
 };
 
 // Copies at 0, 64 KiB, end - 128 KiB and end - 64 KiB.
@@ -144,7 +145,7 @@ struct DiskSegmentHeader {
   Le<8> version_max;
   Le<4> namespace_id_max;
   DiskAnchor anchor;
-  uint8_t zero[kPageBytes - 100];
+  uint8_t zero[kPageBytes - 108];
   Le<4> crc;  // of all bytes before it
 };
 static_assert(sizeof(DiskSegmentHeader) == kPageBytes);
@@ -175,7 +176,7 @@ struct DiskBatchHeader {
   DiskAnchor anchor;
   Le<4> namespace_id_max;
   Le<4> key_bytes;  // with their lengths
-  uint8_t zero2[116];
+  uint8_t zero2[108];
 };
 static_assert(sizeof(DiskBatchHeader) == 256);
 static_assert(offsetof(DiskBatchHeader, device_uuid) == 24 && offsetof(DiskBatchHeader, lap) == 48);
@@ -207,7 +208,7 @@ struct DiskFooterTrailer {
   Le<8> sequence_max;
   DiskAnchor anchor;
   Le<4> namespace_id_max;
-  uint8_t zero3[120];
+  uint8_t zero3[112];
 };
 static_assert(sizeof(DiskFooterTrailer) == 256);
 
@@ -217,8 +218,11 @@ struct Anchor {
   uint32_t cache_s = 0;
   uint64_t wall_s = 0;
   Uuid boot_id{};  // zero: not recorded
+  uint64_t boot_s = 0;
   friend bool operator==(const Anchor&, const Anchor&) = default;
 };
+
+Anchor AnchorOf(const Clock& clock);
 
 enum class SuperblockState : uint32_t { kFormatting = 1, kReady = 2 };
 

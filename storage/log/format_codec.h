@@ -47,11 +47,13 @@ inline void EncodeAnchor(const Anchor& anchor, DiskAnchor* out) {
   out->cache_s.set(anchor.cache_s);
   out->wall_s.set(anchor.wall_s);
   std::memcpy(out->boot_id, anchor.boot_id.data(), sizeof(out->boot_id));
+  out->boot_s.set(anchor.boot_s);
 }
 
 inline Anchor DecodeAnchor(const DiskAnchor& in) {
   Anchor out{.cache_s = static_cast<uint32_t>(in.cache_s.get()), .wall_s = in.wall_s.get()};
   std::memcpy(out.boot_id.data(), in.boot_id, sizeof(in.boot_id));
+  out.boot_s = in.boot_s.get();
   return out;
 }
 

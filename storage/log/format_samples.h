@@ -21,7 +21,10 @@ inline SetMarks SampleMarks() {
   return {.sequence_max = 44,
           .version_max = 0x123456789abc,
           .namespace_id_max = 9,
-          .anchor = {.cache_s = 1000, .wall_s = 1'700'000'000}};
+          .anchor = {.cache_s = 1000,
+                     .wall_s = 1'700'000'000,
+                     .boot_id = SampleUuid(65),
+                     .boot_s = 0x1122334455}};
 }
 
 inline Superblock SampleSuperblock() {

@@ -44,11 +44,12 @@ struct LogContext {
     }
   }
   SetMarks Marks() const {
+    Anchor anchor = AnchorOf(*clock);
+    anchor.cache_s = std::max(anchor.cache_s, recovered_anchor.cache_s);
     return {.sequence_max = table.sequence_max(),
             .version_max = version_max.load(),
             .namespace_id_max = namespaces.id_max(),
-            .anchor = {.cache_s = std::max(clock->CacheSeconds(), recovered_anchor.cache_s),
-                       .wall_s = clock->WallSeconds()}};
+            .anchor = anchor};
   }
 
   // Constant.

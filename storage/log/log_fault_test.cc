@@ -410,6 +410,57 @@ TEST(LogClockTest, TheCacheClockGoesOn) {
   ExpectHeld(log, "a", 1);  // the store judges expiry
 }
 
+TEST(LogClockTest, InTheSameBootTheWallClockIsNotAsked) {
+  for (const int64_t jump : {-1'000'000, 40 * 86400}) {
+    LogHarness log;
+    log.clock().SetBoot(1);
+    ASSERT_OK(log.Open());
+    const uint32_t before = log.clock().CacheSeconds();
+    ASSERT_OK(log.Put("expiring", 1, 5000, {.expiry_s = before + 7200}));
+    log.Close();
+    log.clock().Advance(absl::Hours(1));
+    log.clock().ShiftWall(jump);
+    ASSERT_OK(log.Open());
+    EXPECT_EQ(log.log().facts().cache_seconds, before + 3600);
+    ExpectHeld(log, "expiring", 1);
+    EXPECT_EQ(log.counter("log_ttl_dropped_total"), 0);
+  }
+}
+
+TEST(LogClockTest, AfterAnotherBootTheWallClockCounts) {
+  LogHarness log;
+  log.clock().SetBoot(1);
+  ASSERT_OK(log.Open());
+  const uint32_t before = log.clock().CacheSeconds();
+  ASSERT_OK(log.Put("expiring", 1, 5000, {.expiry_s = before + 7200}));
+  log.Close();
+  log.clock().SetBoot(2);
+  log.clock().ShiftWall(600);
+  ASSERT_OK(log.Open());
+  EXPECT_EQ(log.log().facts().cache_seconds, before + 600);
+  ExpectHeld(log, "expiring", 1);
+}
+
+TEST(LogClockTest, ASmallStepBackOfTheWallClockIsNoTimeAndALargeOneIsLost) {
+  LogHarness log;
+  log.clock().SetBoot(1);
+  ASSERT_OK(log.Open());
+  const uint32_t before = log.clock().CacheSeconds();
+  ASSERT_OK(log.Put("expiring", 1, 5000, {.expiry_s = before + 7200}));
+  log.Close();
+  log.clock().SetBoot(2);
+  log.clock().ShiftWall(-60);
+  ASSERT_OK(log.Open());
+  EXPECT_EQ(log.log().facts().cache_seconds, before);
+  ExpectHeld(log, "expiring", 1);
+  log.Close();
+  log.clock().SetBoot(3);
+  log.clock().ShiftWall(-61);
+  ASSERT_OK(log.Open());
+  ExpectMiss(log, "expiring");
+  EXPECT_EQ(log.counter("log_ttl_dropped_total"), 1);
+}
+
 TEST(LogClockTest, AWallClockBeyondBeliefDropsExpiringValuesForGood) {
   LogHarness log;
   ASSERT_OK(log.Open());

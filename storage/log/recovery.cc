@@ -15,6 +15,7 @@ namespace kvgate::storage {
 namespace {
 
 constexpr uint64_t kWallGapMax = 30ull * 24 * 3600;
+constexpr uint64_t kWallStepBackMax = 60;  // seconds
 
 // A sector that cannot be read is as good as a rotten one, as long as others can be.
 bool IsDamage(const absl::Status& status) {
@@ -342,15 +343,28 @@ absl::Status Recovery::RestoreCheckpoint() {
   return absl::OkStatus();
 }
 
-// Seconds went on while nobody ran: the wall clock says how many, if it is believable.
+// Seconds went on while nobody ran. In the same boot the kernel's clock says how many; else the
+// wall clock does, if it is believable. A small step back is the work of a time service.
 void Recovery::SetClock() {
-  const uint64_t wall = context_->clock->WallSeconds();
-  clock_lost_ =
-      anchor_.cache_s != 0 && (wall < anchor_.wall_s || wall - anchor_.wall_s > kWallGapMax);
-  const uint64_t passed = clock_lost_ || anchor_.cache_s == 0 ? 0 : wall - anchor_.wall_s;
+  Anchor now = AnchorOf(*context_->clock);
+  const bool same_boot =
+      now.boot_id != Uuid{} && now.boot_id == anchor_.boot_id && now.boot_s >= anchor_.boot_s;
+  uint64_t passed = 0;
+  if (anchor_.cache_s == 0) {
+    passed = 0;
+  } else if (same_boot) {
+    passed = now.boot_s - anchor_.boot_s;
+  } else if (now.wall_s >= anchor_.wall_s) {
+    passed = now.wall_s - anchor_.wall_s;
+    clock_lost_ = passed > kWallGapMax;
+  } else {
+    clock_lost_ = anchor_.wall_s - now.wall_s > kWallStepBackMax;
+  }
+  if (clock_lost_) passed = 0;
   cache_seconds_ = static_cast<uint32_t>(
       std::min<uint64_t>(anchor_.cache_s + passed, std::numeric_limits<uint32_t>::max()));
-  context_->recovered_anchor = {.cache_s = cache_seconds_, .wall_s = wall};
+  now.cache_s = cache_seconds_;
+  context_->recovered_anchor = now;
 }
 
 void Recovery::HandOver() {

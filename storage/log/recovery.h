@@ -27,7 +27,7 @@ class Recovery {
 
   // Fills the context's table, namespaces and marks, and hands all records to the sink.
   absl::Status Run();
-  // Cache clock at this moment, by the last anchor and the wall clock.
+  // Cache clock at this moment, by the last anchor and the boot or wall clock.
   uint32_t cache_seconds() const { return cache_seconds_; }
   // Values with an expiry that were not handed over, since no clock says how old they are.
   std::vector<RecordMeta> take_ttl_dropped() { return std::move(ttl_dropped_); }
