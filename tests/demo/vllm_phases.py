@@ -27,6 +27,7 @@ from vllm_report import settings
 from vllm_text import Conversation
 
 ANSWER_TOKENS = 16
+CORRUPTED_DOCUMENT, CORRUPTED_BLOCK = 3, 5
 GAP_MIN = 0.05  # two tokens nearer than this may swap when chunks differ
 
 
@@ -150,7 +151,12 @@ def plain(job: dict[str, Any]) -> dict[str, Any]:
         phase.fresh()
         cold.append(phase.ask(conversation.opening))
         own.append(phase.ask(conversation.opening))
-    return {"cold": cold, "own": own, **phase.requests()}
+    # What a load that ends before CORRUPTED_BLOCK leaves: vLLM's own hit of the same length.
+    phase.fresh()
+    ids, cut = phase.conversations[CORRUPTED_DOCUMENT].opening, CORRUPTED_BLOCK * 32
+    phase.ask(ids[:cut] + ids[cut:][::-1])
+    partial = phase.ask(ids)
+    return {"cold": cold, "own": own, "partial": partial, **phase.requests()}
 
 
 def cold(job: dict[str, Any]) -> dict[str, Any]:
@@ -227,6 +233,7 @@ def controls(job: dict[str, Any]) -> dict[str, Any]:
     daemon = phase.daemon
     daemon.start()
     phase.wait_for_daemon()
+    phase.ask(phase.conversations[0].other[:600][::-1])  # a process's first request is its slowest
 
     def freeze() -> None:
         daemon.signal(signal.SIGSTOP)
@@ -240,7 +247,7 @@ def controls(job: dict[str, Any]) -> dict[str, Any]:
     phase.engine.settle()
     daemon.start()
     phase.wait_for_daemon()
-    result["corrupted segment"] = _corruption(phase, phase.conversations[3])
+    result["corrupted segment"] = _corruption(phase, phase.conversations[CORRUPTED_DOCUMENT])
     result["noise"] = _noise(phase, phase.conversations[4])
     phase.engine.close()
     daemon.kill()
@@ -270,7 +277,9 @@ def _corruption(phase: Phase, conversation: Conversation) -> dict[str, Any]:
     gateway = phase.engine.worker._gateway
     keys = phase.keys(conversation.opening)
     size = phase.engine.worker.loader._layout.value_bytes
-    (value,) = gateway.client.get(gateway.ns, [keys[5]], size, root=keys[0], depth=5)
+    (value,) = gateway.client.get(
+        gateway.ns, [keys[CORRUPTED_BLOCK]], size, root=keys[0], depth=CORRUPTED_BLOCK
+    )
     phase.engine.settle()
     phase.daemon.stop()
     flipped = _flip_on_disk(Path(phase.job["data_dir"]), value) if value else 0
@@ -284,7 +293,7 @@ def _corruption(phase: Phase, conversation: Conversation) -> dict[str, Any]:
         **answer,
         "flipped": flipped,
         "load_failures": grown(before, after, "load_failures"),
-        "document": 3,
+        "document": CORRUPTED_DOCUMENT,
     }
 
 

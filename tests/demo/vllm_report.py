@@ -91,11 +91,13 @@ class Report:
         if len({tuple(answer["tokens"]) for answer in colds}) < len(colds):
             faults.append("documents have equal answers: noise would prove nothing")
         controls = self._r["controls"]["each"]
-        for name in (*FAULTS, "corrupted segment"):
+        for name in FAULTS:
             cold = colds[controls[name]["document"]]
             if controls[name]["tokens"][: cold["decided"]] != cold["tokens"][: cold["decided"]]:
                 faults.append(f"{name}: wrong tokens")
         corrupted, noise = controls["corrupted segment"], controls["noise"]
+        if corrupted["tokens"] != self._r["plain"]["partial"]["tokens"]:
+            faults.append("corrupted segment: wrong tokens")
         if not corrupted["flipped"] or not corrupted["load_failures"]:
             faults.append("corrupted segment: the flipped bit was not met")
         if noise["tokens"] == colds[noise["document"]]["tokens"] or not noise["loaded"]:
@@ -222,11 +224,16 @@ class Report:
         return lines
 
     def _control(self, name: str, control: dict[str, Any]) -> str:
-        same = control["tokens"] == self._r["cold"]["cold"][control["document"]]["tokens"]
-        tokens = "tokens as cold" if same else "other tokens than cold"
+        partial = name == "corrupted segment"
+        cold = self._r["cold"]["cold"][control["document"]]
+        right, like = (
+            (self._r["plain"]["partial"], "a hit of that length") if partial else (cold, "cold")
+        )
+        same = control["tokens"] == right["tokens"]
+        tokens = f"tokens as {like}" if same else f"other tokens than {like}"
         seconds = f"{control['ttft_s']:.2f} s to the first token"
         text = f"{tokens}, {int(control['loaded'])} tokens loaded, {seconds}"
-        if name == "corrupted segment":
+        if partial:
             text += f", {control['flipped']} bit flipped"
         return text
 
