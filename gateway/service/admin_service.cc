@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,21 @@ std::string HashBytes(const wire::Hash128& hash) {
     bytes[8 + i] = static_cast<char>(hash.hi >> (8 * i));
   }
   return bytes;
+}
+
+void ScanEntryToProto(const storage::ScanEntry& entry, const storage::NamespaceInfo& info,
+                      v1::ScanEntry* out) {
+  out->set_key_hash(HashBytes(entry.hash));
+  out->set_key(entry.key);
+  out->set_group(entry.group);
+  out->set_shard(entry.shard);
+  out->set_value_bytes(entry.value_bytes);
+  out->set_in_memory(entry.in_memory);
+  out->set_on_disk(entry.on_disk);
+  out->set_version(entry.version);
+  out->set_depth(entry.depth);
+  out->set_identity_digest(Bytes(info.identity_digest));
+  out->set_tenant(info.tenant);
 }
 
 class AdminService final : public Base {
@@ -97,37 +113,33 @@ absl::Status AdminService::DoScan(const v1::ScanRequest& request, v1::ScanRespon
     return absl::InvalidArgumentError(
         absl::StrCat("limit: ", request.limit(), ", at most ", kScanLimitMax, " is allowed"));
   }
-  std::map<storage::NamespaceId, std::string> digests;
-  storage::NamespaceId wanted = 0;
+  std::map<storage::NamespaceId, storage::NamespaceInfo> infos;
+  std::set<storage::NamespaceId> wanted;  // each tenant may have one of this identity
   for (const storage::NamespaceInfo& info : deps_.store->Namespaces()) {
-    digests[info.id] = Bytes(info.identity_digest);
-    if (digests[info.id] == request.identity_digest()) wanted = info.id;
+    infos[info.id] = info;
+    if (Bytes(info.identity_digest) == request.identity_digest()) wanted.insert(info.id);
   }
-  if (!request.identity_digest().empty() && wanted == 0) {
+  if (!request.identity_digest().empty() && wanted.empty()) {
     return absl::NotFoundError(absl::StrCat("identity_digest: no namespace has this one (",
                                             request.identity_digest().size(),
                                             " bytes, a digest has 32)"));
   }
   const uint32_t limit = request.limit() == 0 ? kScanLimitDefault : request.limit();
-  absl::StatusOr<storage::ScanResult> page = deps_.store->Scan(wanted, request.cursor(), limit);
-  if (!page.ok()) return page.status();
-  for (const storage::ScanEntry& entry : page->entries) {
-    v1::ScanEntry* out = response->add_entries();
-    out->set_key_hash(HashBytes(entry.hash));
-    out->set_key(entry.key);
-    out->set_group(entry.group);
-    out->set_shard(entry.shard);
-    out->set_value_bytes(entry.value_bytes);
-    out->set_in_memory(entry.in_memory);
-    out->set_on_disk(entry.on_disk);
-    out->set_version(entry.version);
-    out->set_depth(entry.depth);
-    out->set_identity_digest(digests[entry.ns]);
-  }
-  response->set_next_cursor(page->next_cursor);
+  const storage::NamespaceId only = wanted.size() == 1 ? *wanted.begin() : 0;
+  std::string cursor = request.cursor();
+  do {
+    const uint32_t room = limit - static_cast<uint32_t>(response->entries_size());
+    absl::StatusOr<storage::ScanResult> page = deps_.store->Scan(only, cursor, room);
+    if (!page.ok()) return page.status();
+    for (const storage::ScanEntry& entry : page->entries) {
+      if (!wanted.empty() && wanted.count(entry.ns) == 0) continue;
+      ScanEntryToProto(entry, infos[entry.ns], response->add_entries());
+    }
+    cursor = page->next_cursor;
+  } while (!cursor.empty() && static_cast<uint32_t>(response->entries_size()) < limit);
+  response->set_next_cursor(cursor);
   return absl::OkStatus();
 }
-
 }  // namespace
 
 std::shared_ptr<grpc::Service> MakeAdminService(const ServiceDeps& deps) {
