@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/telemetry/telemetry.h"
 
+#include <arpa/inet.h>
 #include <prometheus/collectable.h>
 #include <prometheus/counter.h>
 #include <prometheus/exposer.h>
 #include <prometheus/family.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <exception>
 #include <map>
+#include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "gateway/core/text.h"
 #include "proto/wire/status.h"
 
@@ -28,6 +33,24 @@ constexpr std::array<const char*, kRpcs> kRpcNames = {"Open",  "Lookup", "Offer"
                                                       "Set",   "Touch",  "Delete", "Pin",
                                                       "Unpin", "Stats",  "Scan",   "Hello"};
 constexpr int kCodes = 17;
+
+// Where a server on host:port can be reached from here; no family for what is not an IPv4 number.
+sockaddr_in ListenAddress(const std::string& host_port, int port) {
+  sockaddr_in address{};
+  const std::string host = host_port.substr(0, host_port.rfind(':'));
+  if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1) return {};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  return address;
+}
+
+// Connects and goes. Best effort: who was not there to hear it has ended already.
+void Knock(const sockaddr_in& address) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return;
+  (void)connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  close(fd);
+}
 
 // From 10 µs to 10 s; what a local memory hit and a hung disk take lie inside.
 const prometheus::Histogram::BucketBoundaries& SecondsBuckets() {
@@ -131,6 +154,21 @@ struct Telemetry::Impl {
   std::array<std::atomic<prometheus::Histogram*>, kDoors * kRpcs> by_rpc{};
   std::array<prometheus::Counter*, kDoors> bytes_in{}, bytes_out{};
 
+  std::atomic<uint64_t> hints_prompt_tokens{0}, hints_output_tokens{0};
+  std::atomic<uint64_t> hints_turns{0}, hints_finished{0};
+
+  void VisitHints(const storage::CounterVisitor& visitor) const {
+    const auto visit = [&visitor](std::string_view name, const std::atomic<uint64_t>& counter) {
+      visitor(name, static_cast<double>(counter.load(std::memory_order_relaxed)));
+    };
+    visit("hints_prompt_tokens_total", hints_prompt_tokens);
+    visit("hints_output_tokens_total", hints_output_tokens);
+    visit("hints_turns_total", hints_turns);
+    visit("hints_finished_total", hints_finished);
+  }
+
+  sockaddr_in listens{};  // of `exposer`; set before Stop can find it
+
   absl::Mutex mu;
   std::unique_ptr<prometheus::Exposer> exposer ABSL_GUARDED_BY(mu);
 
@@ -158,6 +196,7 @@ struct Telemetry::Impl {
 };
 
 Telemetry::Telemetry() : impl_(std::make_unique<Impl>()) {
+  AddSource([impl = impl_.get()](const storage::CounterVisitor& v) { impl->VisitHints(v); });
   for (int door = 0; door < kDoors; ++door) {
     impl_->bytes_in[door] = &impl_->bytes.Add({{"door", kDoorNames[door]}, {"direction", "in"}});
     impl_->bytes_out[door] = &impl_->bytes.Add({{"door", kDoorNames[door]}, {"direction", "out"}});
@@ -175,6 +214,16 @@ void Telemetry::RecordCall(Door door, Rpc rpc, absl::StatusCode code, absl::Dura
   impl_->Seconds(d, r)->Observe(absl::ToDoubleSeconds(took));
   if (bytes_in > 0) impl_->bytes_in[d]->Increment(static_cast<double>(bytes_in));
   if (bytes_out > 0) impl_->bytes_out[d]->Increment(static_cast<double>(bytes_out));
+}
+
+void Telemetry::RecordHints(const storage::Hints& hints) {
+  const auto add = [](std::atomic<uint64_t>& counter, uint64_t value) {
+    if (value != 0) counter.fetch_add(value, std::memory_order_relaxed);
+  };
+  add(impl_->hints_prompt_tokens, hints.prompt_tokens);
+  add(impl_->hints_output_tokens, hints.output_tokens);
+  add(impl_->hints_turns, hints.turn);
+  add(impl_->hints_finished, hints.finished ? 1 : 0);
 }
 
 void Telemetry::AddSource(CounterSource source) { impl_->sources->Add(std::move(source)); }
@@ -207,6 +256,7 @@ absl::StatusOr<int> Telemetry::Serve(const std::string& host_port) {
     const std::vector<int> ports = exposer->GetListeningPorts();
     if (ports.empty()) return absl::InternalError("metrics: the server names no port");
     impl_->exposer = std::move(exposer);
+    impl_->listens = ListenAddress(host_port, ports.front());
     return ports.front();
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat("metrics: cannot listen on ", host_port, ": ",
@@ -221,6 +271,16 @@ void Telemetry::Stop() {
     absl::MutexLock lock(&impl_->mu);
     exposer = std::move(impl_->exposer);
   }
+  if (exposer == nullptr) return;
+  // civetweb looks whether it should end when somebody connects, else every 2 s.
+  absl::Notification ended;
+  std::thread knocker([&ended, address = impl_->listens] {
+    do Knock(address);
+    while (!ended.WaitForNotificationWithTimeout(absl::Milliseconds(5)));
+  });
+  exposer.reset();
+  ended.Notify();
+  knocker.join();
 }
 
 }  // namespace kvgate::gateway

@@ -57,6 +57,9 @@ class Telemetry {
   void RecordCall(Door door, Rpc rpc, absl::StatusCode code, absl::Duration took, uint64_t bytes_in,
                   uint64_t bytes_out);
 
+  // What clients tell about their requests (Touch, Set); published as hints_*.
+  void RecordHints(const storage::Hints& hints);
+
   void AddSource(CounterSource source);
 
   // Every source's counters and the totals of calls, by name without labels (Admin.Stats).
