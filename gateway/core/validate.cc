@@ -172,6 +172,11 @@ absl::Status CheckPinMs(uint32_t pin_ms) {
   return Invalid("pin_ms: ", pin_ms, ", at most ", wire::kPinMsMax, " are allowed");
 }
 
+absl::Status CheckRenewMs(uint32_t pin_ms) {
+  if (pin_ms != 0) return CheckPinMs(pin_ms);
+  return Invalid("pin_ms: 0, 1 to ", wire::kPinMsMax, " are allowed; Unpin ends a pin");
+}
+
 absl::Status CheckAnswerBy(uint32_t answer_by_ms, absl::Duration until_deadline) {
   if (absl::Milliseconds(answer_by_ms) < until_deadline || answer_by_ms == 0) {
     return absl::OkStatus();

@@ -34,7 +34,8 @@ absl::Status CheckShard(const OpenedNamespace& ns, uint32_t shard);
 // `root` is empty exactly when depth mod g = 0. REQUIRES: CheckGroup.
 absl::Status CheckRoot(const OpenedNamespace& ns, uint32_t group, std::string_view root,
                        uint32_t depth);
-absl::Status CheckPinMs(uint32_t pin_ms);  // at most kPinMsMax; 0 is allowed here
+absl::Status CheckPinMs(uint32_t pin_ms);    // of a Lookup: 0 pins nothing
+absl::Status CheckRenewMs(uint32_t pin_ms);  // of a Pin
 // answer_by_ms must lie before the deadline, both counted from the arrival.
 absl::Status CheckAnswerBy(uint32_t answer_by_ms, absl::Duration until_deadline);
 

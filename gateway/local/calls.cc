@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gateway/core/deadline.h"
 #include "gateway/core/text.h"
@@ -12,6 +13,7 @@
 #include "gateway/local/codec.h"
 #include "gateway/local/data_calls.h"
 #include "gateway/local/protocol.h"
+#include "gateway/logging.h"
 #include "proto/wire/identity.h"
 #include "proto/wire/key.h"
 
@@ -127,6 +129,9 @@ void HandleTouch(CallRef<TouchCall> call) {
   if (absl::Status s = CheckGroup(**ns, fixed.group); !s.ok()) return call->Fail(s);
   const storage::Hints hints{fixed.hints.prompt_tokens, fixed.hints.output_tokens, fixed.hints.turn,
                              fixed.hints.finished != 0};
+  if (Telemetry* telemetry = call->state().telemetry; telemetry != nullptr) {
+    telemetry->RecordHints(hints);
+  }
   const bool found = call->state().store->Touch((*ns)->id(), call->asked.key, fixed.group, hints);
   const local::TouchOk ok{found ? 1u : 0u, 0};
   call->Reply(AsBytes(ok));
@@ -136,7 +141,7 @@ void HandlePin(CallRef<PinCall> call) {
   const local::Pin& fixed = call->asked.fixed;
   absl::StatusOr<NamespaceRef> ns = FindNamespace(*call, fixed.ns);
   if (!ns.ok()) return call->Fail(ns.status());
-  if (absl::Status s = CheckPinMs(fixed.pin_ms); !s.ok()) return call->Fail(s);
+  if (absl::Status s = CheckRenewMs(fixed.pin_ms); !s.ok()) return call->Fail(s);
   const local::PinOk ok{call->state().store->Pin((*ns)->id(), fixed.pin_token, fixed.pin_ms), 0};
   call->Reply(AsBytes(ok));
 }
@@ -273,6 +278,9 @@ absl::Status Greet(const std::shared_ptr<Session>& session, const MsgHeader& hea
   if (absl::Status s = Decode(message, {}, &hello); !s.ok()) return s;
   DoorState& state = session->state();
   if (absl::Status s = CheckHello(hello, state.options); !s.ok()) return s;
+  // The name is the client's: whatever it holds stays on one line.
+  Log(LogLevel::kInfo, absl::StrCat("local: hello of ", absl::CHexEscape(Sv(hello.client_name)),
+                                    " of ", state.options.tenant));
   if (state.draining) return absl::UnavailableError("draining: this gateway is stopping");
   const uint64_t granted = StagingGrant(state, hello.fixed.staging_bytes);
   absl::StatusOr<std::unique_ptr<StagingMemory>> staging =

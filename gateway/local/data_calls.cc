@@ -21,12 +21,12 @@ constexpr uint64_t kCopyOutAlignment = 64;
 
 bool IsWhole(const local::Get& get) { return get.range_bytes == 0; }
 
-// The bytes that were asked for: all, or what of the range lies in the value.
+// The bytes that were asked for: all, or the range; none when it ends beyond the value.
 std::span<const std::byte> Wanted(const local::Get& get, const BlockRef& block) {
   const std::span<const std::byte> all = block.bytes();
   if (IsWhole(get)) return all;
-  if (get.range_offset >= all.size()) return {};
-  return all.subspan(get.range_offset, std::min(get.range_bytes, all.size() - get.range_offset));
+  if (get.range_offset > all.size() || get.range_bytes > all.size() - get.range_offset) return {};
+  return all.subspan(get.range_offset, get.range_bytes);
 }
 
 // Builds the answer of one GET.
@@ -64,6 +64,10 @@ class Answer {
   void AddBytes(const BlockRef& block, local::PlaceWire* place) {
     const std::span<const std::byte> bytes = Wanted(get_, block);
     place->bytes = bytes.size();
+    if (bytes.empty()) {
+      place->state = static_cast<uint8_t>(storage::GetState::kMiss);
+      return;
+    }
     const bool lease = mapped_ && block.bytes().size() >= local::kLeaseValueBytesMin;
     // Once something did not fit, later values are not sent either: the leading ones are.
     no_room_ = no_room_ || !(lease ? Lend(block, bytes, place) : CopyOut(block, bytes, place));
@@ -180,6 +184,9 @@ absl::StatusOr<storage::SetRequest> SetRequestOf(const CallOf<CommitCall>& call,
   request.durability = *durability;
   request.hints = {fixed.hints.prompt_tokens, fixed.hints.output_tokens, fixed.hints.turn,
                    fixed.hints.finished != 0};
+  if (Telemetry* telemetry = call.state().telemetry; telemetry != nullptr) {
+    telemetry->RecordHints(request.hints);
+  }
   request.answer_by = EffectiveAnswerBy(call.arrival(), 0, call.deadline(), absl::ZeroDuration());
   return request;
 }

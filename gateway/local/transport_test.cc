@@ -147,9 +147,9 @@ TEST(LocalDoor, RangeHasItsOwnChecksum) {
     EXPECT_EQ(got.results[0].reason, Reason::kOk) << worker.outcome().message;
     EXPECT_TRUE(got.values[0] == value.substr(3333, 5000));
     EXPECT_EQ(got.results[0].crc32c, wire::Crc32c(0, value.data() + 3333, 5000));
-    // One that ends beyond the value is told by its size.
+    // One that ends beyond the value is a miss of that value.
     EXPECT_EQ(worker.Get({key}, {5000}, true, kCallMs, bytes - 10, 5000).results[0].reason,
-              Reason::kWrongSize);
+              Reason::kNotHeld);
   }
 }
 
@@ -197,6 +197,8 @@ TEST(LocalDoor, LookupPinsAndGetGoesByHandle) {
                   .Pin(worker.ns(), reply.pin_token, 5000, DeadlineIn(kCallMs), &granted)
                   .ok());
   EXPECT_GT(granted, 0u);
+  EXPECT_FALSE(
+      worker.transport().Pin(worker.ns(), reply.pin_token, 0, DeadlineIn(kCallMs), &granted).ok());
   EXPECT_TRUE(worker.transport().Unpin(worker.ns(), reply.pin_token, DeadlineIn(kCallMs)).ok());
   EXPECT_THAT(worker.GetBy(get, {100'002, 100'003, 100'004, 100'005}).results[0].reason,
               Reason::kStaleToken);

@@ -5,10 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gateway/core/deadline.h"
 #include "gateway/core/text.h"
 #include "gateway/core/validate.h"
+#include "gateway/logging.h"
 #include "gateway/service/grpc_call.h"
 #include "gateway/service/identity_proto.h"
 #include "gateway/service/messages.h"
@@ -154,6 +156,9 @@ absl::Status KvCacheService::DoOpen(const GrpcCall& call, const v1::OpenRequest&
   absl::StatusOr<NamespaceRef> ns = deps_.namespaces->Open(
       call.tenant(), request.alias(), IdentityFromProto(request.identity()), *required);
   if (!ns.ok()) return ns.status();
+  // The name is the client's: whatever it holds stays on one line.
+  Log(LogLevel::kInfo, absl::StrCat("open by ", absl::CHexEscape(request.client_name()), " of ",
+                                    call.tenant(), ": namespace ", (*ns)->id()));
   OpenToProto(**ns, *deps_.namespaces, response);
   response->set_server_version(deps_.server_version);
   if (deps_.local_socket) response->set_local_socket(deps_.local_socket(call.tenant()));
@@ -249,8 +254,8 @@ absl::Status KvCacheService::StartGet(const GrpcCallRef& call, const grpc::ByteB
     // What others do not read must not keep this answer back: it has fewer values then.
     const auto grant = unsent_.Ask(call->peer(), PayloadBytes(*results, encode));
     if (!encode.no_payload) encode.payload_bytes_max = grant->bytes();
-    absl::StatusOr<uint64_t> sent = EncodeGetResponse(*results, encode, grant->gauge(), response);
-    call->Finish(sent.status(), sent.ok() ? *sent : 0);
+    const uint64_t sent = EncodeGetResponse(*results, encode, grant->gauge(), response);
+    call->Finish(absl::OkStatus(), sent);
   });
   return absl::OkStatus();
 }
@@ -297,6 +302,7 @@ absl::Status KvCacheService::StartSet(const GrpcCallRef& call, const grpc::ByteB
   ask.ticket = set.ticket;
   ask.durability = *durability;
   ask.hints = set.hints;
+  deps_.telemetry->RecordHints(set.hints);
   ask.answer_by =
       EffectiveAnswerBy(call->arrival(), set.answer_by_ms, call->deadline(), absl::ZeroDuration());
   deps_.store->Set(ask, [call, response](absl::StatusOr<std::vector<storage::SetResult>> results) {
@@ -359,9 +365,10 @@ absl::Status KvCacheService::DoTouch(const GrpcCall& call, const v1::TouchReques
   if (!ns.ok()) return ns.status();
   if (absl::Status s = CheckKey(request.last_key(), "last_key"); !s.ok()) return s;
   if (absl::Status s = CheckGroup(**ns, request.group()); !s.ok()) return s;
+  const storage::Hints hints = HintsFromProto(request.hints());
+  deps_.telemetry->RecordHints(hints);
   response->set_found(deps_.store->Touch((*ns)->id(), request.last_key(),
-                                         static_cast<uint8_t>(request.group()),
-                                         HintsFromProto(request.hints())));
+                                         static_cast<uint8_t>(request.group()), hints));
   return absl::OkStatus();
 }
 
@@ -406,11 +413,7 @@ absl::Status KvCacheService::DoPin(const GrpcCall& call, const v1::PinRequest& r
                                    v1::PinResponse* response) {
   absl::StatusOr<NamespaceRef> ns = deps_.namespaces->Find(call.tenant(), request.namespace_());
   if (!ns.ok()) return ns.status();
-  if (absl::Status s = CheckPinMs(request.pin_ms()); !s.ok()) return s;
-  if (request.pin_ms() == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("pin_ms: 0, 1 to ", wire::kPinMsMax, " are allowed; Unpin ends a pin"));
-  }
+  if (absl::Status s = CheckRenewMs(request.pin_ms()); !s.ok()) return s;
   response->set_pin_ms(deps_.store->Pin((*ns)->id(), request.pin_token(), request.pin_ms()));
   return absl::OkStatus();
 }

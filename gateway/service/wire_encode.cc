@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "absl/container/fixed_array.h"
-#include "absl/strings/str_cat.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/slice.h"
 #include "proto/wire/checksum.h"
@@ -82,14 +81,13 @@ grpc::Slice BlockSlice(const storage::BlockRef& block, std::span<const std::byte
   return grpc::Slice(memory, bytes.size(), &GiveBack, unsent.release());
 }
 
-absl::StatusOr<std::span<const std::byte>> Range(std::span<const std::byte> value,
-                                                 const EncodeGetOptions& options, size_t index) {
+// Empty when the range ends beyond the value.
+std::span<const std::byte> Range(std::span<const std::byte> value,
+                                 const EncodeGetOptions& options) {
   if (options.range_bytes == 0) return value;
   if (options.range_offset > value.size() ||
       options.range_bytes > value.size() - options.range_offset) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("range_bytes: ", options.range_bytes, " from range_offset ",
-                     options.range_offset, " ends beyond value ", index, ", ", value.size()));
+    return {};
   }
   return value.subspan(options.range_offset, options.range_bytes);
 }
@@ -108,31 +106,30 @@ uint64_t PayloadBytes(std::span<const storage::GetResult> results,
   return bytes;
 }
 
-absl::StatusOr<uint64_t> EncodeGetResponse(std::span<const storage::GetResult> results,
-                                           const EncodeGetOptions& options,
-                                           const UnsentGauge& unsent, grpc::ByteBuffer* message) {
+uint64_t EncodeGetResponse(std::span<const storage::GetResult> results,
+                           const EncodeGetOptions& options, const UnsentGauge& unsent,
+                           grpc::ByteBuffer* message) {
   std::string head;
   std::vector<std::pair<const storage::BlockRef*, std::span<const std::byte>>> values;
   uint64_t payload_bytes = 0;
   bool full = false;
-  for (size_t i = 0; i < results.size(); ++i) {
-    const storage::GetResult& result = results[i];
+  for (const storage::GetResult& result : results) {
     ResultFields fields{.state = result.state};
     if (result.state == GetState::kOk) {
-      auto bytes = Range(result.block.bytes(), options, i);
-      if (!bytes.ok()) return bytes.status();
-      full = full ||
-             (!options.no_payload && bytes->size() > options.payload_bytes_max - payload_bytes);
-      fields.state = full ? GetState::kNotSent : GetState::kOk;
+      const std::span<const std::byte> bytes = Range(result.block.bytes(), options);
+      const bool beyond = bytes.empty();
+      full =
+          full || (!options.no_payload && bytes.size() > options.payload_bytes_max - payload_bytes);
+      fields.state = beyond ? GetState::kMiss : full ? GetState::kNotSent : GetState::kOk;
       fields.tier = result.tier;
-      if (!full) {
-        fields.value_bytes = bytes->size();
-        fields.crc32c = bytes->size() == result.block.bytes().size()
+      if (fields.state == GetState::kOk) {
+        fields.value_bytes = bytes.size();
+        fields.crc32c = bytes.size() == result.block.bytes().size()
                             ? result.block.value_crc()
-                            : wire::Crc32c(0, bytes->data(), bytes->size());
+                            : wire::Crc32c(0, bytes.data(), bytes.size());
         if (!options.no_payload) {
-          values.emplace_back(&result.block, *bytes);
-          payload_bytes += bytes->size();
+          values.emplace_back(&result.block, bytes);
+          payload_bytes += bytes.size();
         }
       }
     }

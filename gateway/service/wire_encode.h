@@ -5,13 +5,12 @@
 // has sent it. No payload is copied and nothing of 64 KiB or more is allocated.
 //
 // Thread-safe. The gauge counts pool bytes that unsent answers keep in place; it outlives them.
-// Errors: INVALID_ARGUMENT when a range ends beyond a value.
+// A range that ends beyond a value is a miss of that value.
 #pragma once
 
 #include <cstdint>
 #include <span>
 
-#include "absl/status/statusor.h"
 #include "gateway/service/unsent.h"
 #include "storage/store.h"
 
@@ -31,8 +30,8 @@ struct EncodeGetOptions {
 uint64_t PayloadBytes(std::span<const storage::GetResult> results, const EncodeGetOptions& options);
 
 // Fills *message and answers the payload bytes in it.
-absl::StatusOr<uint64_t> EncodeGetResponse(std::span<const storage::GetResult> results,
-                                           const EncodeGetOptions& options,
-                                           const UnsentGauge& unsent, grpc::ByteBuffer* message);
+uint64_t EncodeGetResponse(std::span<const storage::GetResult> results,
+                           const EncodeGetOptions& options, const UnsentGauge& unsent,
+                           grpc::ByteBuffer* message);
 
 }  // namespace kvgate::gateway

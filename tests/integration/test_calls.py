@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each RPC does, through generated protobuf code."""
 
+import grpc
 import harness
 import pytest
 from harness import crc32c, pb, value_of
@@ -244,3 +245,43 @@ def test_shards_are_parts_of_one_block(daemon):
     store(client, [b"sharded"], shard=1)
     assert client.lookup([b"sharded"], shards=2).groups[0].held == 1
     assert states(client.get([b"sharded"], shard=1)) == [pb().GET_STATE_OK]
+
+
+def test_a_pin_of_no_time_is_refused(client):
+    client.set({b"pin-0": b"x"})
+    token = client.lookup([b"pin-0"], pin_ms=1000).pin_token
+    with pytest.raises(grpc.RpcError) as caught:
+        client.rpc.Pin(
+            pb().PinRequest(namespace=client.ns, pin_token=token, pin_ms=0), timeout=harness.HANG_S
+        )
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "pin_ms: 0" in caught.value.details()
+
+
+def test_a_range_beyond_a_value_is_a_miss_of_that_value_alone(client):
+    client.set({b"short": b"0123", b"long": b"0123456789"})
+    answer = client.get([b"short", b"long"], range_offset=2, range_bytes=4)
+    states = [result.state for result in answer.results]
+    assert states == [pb().GET_STATE_MISS, pb().GET_STATE_OK]
+    assert list(answer.values) == [b"2345"]
+
+
+def test_hints_are_counted(daemon, client):
+    before = daemon.stats("hints_")
+    client.set({b"hinted": b"x"}, hints=pb().Hints(prompt_tokens=7, turn=2))
+    hints = pb().Hints(output_tokens=5, finished=True)
+    request = pb().TouchRequest(namespace=client.ns, last_key=b"hinted", hints=hints)
+    client.rpc.Touch(request, timeout=harness.HANG_S)
+    more = {name: value - before[name] for name, value in daemon.stats("hints_").items()}
+    assert more == {
+        "hints_prompt_tokens_total": 7,
+        "hints_turns_total": 2,
+        "hints_output_tokens_total": 5,
+        "hints_finished_total": 1,
+    }
+
+
+def test_open_logs_who_the_client_says_it_is(daemon, client):
+    request = pb().OpenRequest(identity=harness.make_identity(), client_name="engine\n7")
+    client.rpc.Open(request, timeout=harness.HANG_S)
+    assert r"open by engine\n7 of default: namespace " in daemon.text()
