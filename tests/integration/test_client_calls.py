@@ -205,6 +205,30 @@ def test_a_key_over_the_limit_is_refused(client, ns):
     assert "1025" in found.error and "1024" in found.error
 
 
+def test_a_refusal_names_field_value_and_limit(client, ns):
+    key = b"x" * 1025
+    memory = ctypes.create_string_buffer(1)
+    for results in (
+        client.get_into(ns, [[(ctypes.addressof(memory), 1)]], keys=[key], timeout_ms=10_000),
+        client.get(ns, [key], 1, timeout_ms=10_000),
+        client.set(ns, [SetEntry(key, b"v")], timeout_ms=10_000),
+        client.delete(ns, [key], timeout_ms=10_000),
+    ):
+        assert len(results) == 1
+        assert results.code == Code.INVALID_ARGUMENT
+        for word in ("key", "1025", "1024"):
+            assert word in results.error
+
+
+def test_a_call_that_went_well_has_no_error(client, ns):
+    stored = client.set(ns, [SetEntry(b"k", b"v")], timeout_ms=10_000)
+    loaded = client.get(ns, [b"k", b"never"], 1, timeout_ms=10_000)
+    deleted = client.delete(ns, [b"k"], timeout_ms=10_000)
+    assert (stored.code, loaded.code, deleted.code) == (Code.OK,) * 3
+    assert (loaded, deleted) == ([b"v", None], [True])
+    assert stored.error == loaded.error == deleted.error == ""
+
+
 def test_more_keys_than_the_limit_are_refused(client, ns):
     names = keys(1025)
     memory = ctypes.create_string_buffer(1025)

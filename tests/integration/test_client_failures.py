@@ -57,7 +57,7 @@ def all_calls(client, ns, deadline_ms):
             lambda: client.get_into(ns, target, pin_token=5, timeout_ms=deadline_ms)[0].reason,
             lambda: store(client, ns, [b"k"], [b"v"], timeout_ms=deadline_ms)[0],
             lambda: client.offer(ns, [b"k"], [1], timeout_ms=deadline_ms).code,
-            lambda: client.delete(ns, [b"k"], timeout_ms=deadline_ms),
+            lambda: client.delete(ns, [b"k"], timeout_ms=deadline_ms).code,
             lambda: client.touch(ns, b"k", timeout_ms=deadline_ms),
             lambda: client.pin(ns, 5, 100, timeout_ms=deadline_ms),
             lambda: client.unpin(ns, 5, timeout_ms=deadline_ms),
@@ -110,7 +110,7 @@ def test_a_restart_between_two_calls_is_not_noticed(daemon, client, ns):
 
 def test_a_stopped_gateway_costs_deadlines_and_works_when_it_goes_on(daemon, client, ns):
     store(client, ns, keys(3), values(3))
-    daemon.send(signal.SIGSTOP)
+    daemon.freeze()
     try:
         for _ in range(3):
             answers = all_calls(client, ns, 100)
@@ -126,7 +126,7 @@ def test_nothing_is_written_after_a_call_has_timed_out(daemon, client, ns):
     size = 4 << 20
     store(client, ns, [b"k"], values(1, size))
     memory = ctypes.create_string_buffer(b"#" * size, size)
-    daemon.send(signal.SIGSTOP)
+    daemon.freeze()
     try:
         target = [[(ctypes.addressof(memory), size)]]
         (result,) = client.get_into(ns, target, keys=[b"k"], timeout_ms=50)

@@ -33,6 +33,7 @@ from kvgate.types import (
     OfferResult,
     OfferState,
     Reason,
+    Results,
     SetEntry,
     SetMode,
     SetResult,
@@ -59,6 +60,14 @@ def _tier(number: int) -> Tier:
 
 def _code(number: int) -> Code:
     return Code(number) if 0 <= number <= 16 else Code.UNKNOWN
+
+
+def _error_room() -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(_abi.ERROR_BYTES)
+
+
+def _text(error: ctypes.Array[ctypes.c_char]) -> str:
+    return bytes(error.value).decode(errors="replace")
 
 
 def _bytes(data: bytes) -> Bytes:
@@ -106,9 +115,9 @@ class Client:
             breaker_open_ms=breaker_open_ms,
         )
         handle = ctypes.c_void_p()
-        error = ctypes.create_string_buffer(_abi.ERROR_BYTES)
+        error = _error_room()
         if self._lib.kvgate_client_create(byref(options), byref(handle), error):
-            raise ValueError(error.value.decode(errors="replace"))
+            raise ValueError(_text(error))
         self._handle = handle.value
 
     def close(self) -> None:
@@ -150,7 +159,7 @@ class Client:
             features |= 1 << feature
         ns = c_uint64()
         result = _abi.OpenResult()
-        error = ctypes.create_string_buffer(_abi.ERROR_BYTES)
+        error = _error_room()
         code = self._lib.kvgate_open(
             self._open_handle(),
             _bytes(raw),
@@ -162,7 +171,7 @@ class Client:
             error,
         )
         if code:
-            text = error.value.decode(errors="replace")
+            text = _text(error)
             return Namespace(ns=ns.value, available=False, code=_code(code), error=text)
         return _namespace(ns.value, result)
 
@@ -236,12 +245,12 @@ class Client:
             bitmap=ctypes.addressof(bitmap),
             bitmap_bytes=len(bitmap),
         )
-        error = ctypes.create_string_buffer(_abi.ERROR_BYTES)
+        error = _error_room()
         code = self._lib.kvgate_lookup(
             self._open_handle(), byref(request), timeout_ms, byref(result), error
         )
         if code:
-            return LookupResult(_code(code), error=error.value.decode(errors="replace"))
+            return LookupResult(_code(code), error=_text(error))
         return _lookup_result(result, held, bitmap.raw)
 
     def get_into(
@@ -260,7 +269,7 @@ class Client:
         range_offset: int = 0,
         range_bytes: int = 0,
         timeout_ms: float = 1000,
-    ) -> list[GetResult]:
+    ) -> Results[GetResult]:
         """Loads values into the caller's memory: by keys, or by handle (pin_token, first).
 
         `pieces`: for each value where it goes; their sum must be its length. A PieceTable is the
@@ -289,10 +298,12 @@ class Client:
             piece_counts=table.counts_address,
         )
         results = (_abi.GetResult * table.values)()
-        self._lib.kvgate_get(self._open_handle(), byref(request), timeout_ms, results, None)
-        return [
+        error = _error_room()
+        code = self._lib.kvgate_get(self._open_handle(), byref(request), timeout_ms, results, error)
+        got = (
             GetResult(_reason(r.reason), _tier(r.tier), r.value_bytes, r.crc32c) for r in results
-        ]
+        )
+        return Results(got, _code(code), _text(error))
 
     def get(
         self,
@@ -305,8 +316,11 @@ class Client:
         root: bytes = b"",
         depth: int = 0,
         timeout_ms: float = 1000,
-    ) -> list[bytes | None]:
-        """Values as bytes, None for a miss. For people: it copies; workers use get_into."""
+    ) -> Results[bytes | None]:
+        """Values as bytes, None for a miss. For people: it copies; workers use get_into.
+
+        A call that failed is all None; `code` and `error` of the answer say why.
+        """
         sizes = [value_bytes] * len(keys) if isinstance(value_bytes, int) else list(value_bytes)
         if len(sizes) != len(keys):
             raise ValueError(f"{len(keys)} keys but {len(sizes)} sizes")
@@ -322,9 +336,10 @@ class Client:
             depth=depth,
             timeout_ms=timeout_ms,
         )
-        return [
+        loaded = (
             b.raw if r.reason == Reason.OK else None for b, r in zip(buffers, results, strict=True)
-        ]
+        )
+        return Results(loaded, results.code, results.error)
 
     def set(
         self,
@@ -341,7 +356,7 @@ class Client:
         hints: Hints = _NO_HINTS,
         ticket: int = 0,
         timeout_ms: float = 5000,
-    ) -> list[SetResult]:
+    ) -> Results[SetResult]:
         """Stores values in chain order. ALREADY_HELD is not a failure."""
         memory = ValueMemory()
         rows = (_abi.SetEntry * len(entries))()
@@ -371,8 +386,10 @@ class Client:
             finished=hints.finished,
         )
         results = (_abi.SetResult * len(entries))()
-        self._lib.kvgate_set(self._open_handle(), byref(request), timeout_ms, results, None)
-        return [SetResult(_reason(r.reason), Durability(r.durability)) for r in results]
+        error = _error_room()
+        code = self._lib.kvgate_set(self._open_handle(), byref(request), timeout_ms, results, error)
+        stored = (SetResult(_reason(r.reason), Durability(r.durability)) for r in results)
+        return Results(stored, _code(code), _text(error))
 
     def offer(
         self,
@@ -393,12 +410,12 @@ class Client:
         sizes = (c_uint64 * len(keys))(*value_bytes)
         states = (ctypes.c_uint8 * len(keys))()
         ticket = c_uint64()
-        error = ctypes.create_string_buffer(_abi.ERROR_BYTES)
+        error = _error_room()
         code = self._lib.kvgate_offer(
             *(self._open_handle(), _number(ns), table.address, sizes, table.count),
             *(group, shard, _bytes(root), depth, timeout_ms, states, byref(ticket), error),
         )
-        text = error.value.decode(errors="replace")
+        text = _text(error)
         if code:
             nothing = (OfferState.UNSPECIFIED,) * len(keys)
             return OfferResult(_code(code), nothing, 0, text)
@@ -413,16 +430,21 @@ class Client:
         shard: int | None = None,
         durability: int = Durability.DEFAULT,
         timeout_ms: float = 1000,
-    ) -> list[bool] | None:
-        """Which keys were there; None when the call failed. Group or shard None: all of them."""
+    ) -> Results[bool]:
+        """Which keys were there. Group or shard None: all of them.
+
+        When `code` is not OK, nothing is known: all are False, and any may have been deleted.
+        """
         table = KeyTable(keys)
         found = (ctypes.c_uint8 * len(keys))()
+        error = _error_room()
         code = self._lib.kvgate_delete(
             *(self._open_handle(), _number(ns), table.address, table.count),
             *(-1 if group is None else group, -1 if shard is None else shard, durability),
-            *(timeout_ms, found, None),
+            *(timeout_ms, found, error),
         )
-        return None if code else [bool(f) for f in found]
+        there = (False,) * len(keys) if code else (bool(f) for f in found)
+        return Results(there, _code(code), _text(error))
 
     def touch(
         self,

@@ -6,9 +6,11 @@ Numbers of enums are those of kvgate.v1 and of client/client.h; everything here 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 
 class Code(IntEnum):
@@ -31,6 +33,22 @@ class Code(IntEnum):
     UNAVAILABLE = 14
     DATA_LOSS = 15
     UNAUTHENTICATED = 16
+
+
+class Results(list[T]):
+    """One result a key, always all of them, and how the call went as a whole.
+
+    `code` is OK when the gateway answered (single keys may still be misses); else `error` says why
+    in words: for INVALID_ARGUMENT the field, its value and the limit.
+    """
+
+    code: Code
+    error: str
+
+    def __init__(self, results: Iterable[T] = (), code: Code = Code.OK, error: str = "") -> None:
+        super().__init__(results)
+        self.code = code
+        self.error = error
 
 
 class Reason(IntEnum):
