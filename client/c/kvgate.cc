@@ -42,9 +42,11 @@ int Finish(const kc::Outcome& outcome, char* error) {
   return static_cast<int>(outcome.code);
 }
 
-int Refuse(const char* what, char* error) {
-  return Finish(kc::Outcome{kw::Code::kInvalidArgument, false, what}, error);
+int Refuse(std::string what, char* error) {
+  return Finish(kc::Outcome{kw::Code::kInvalidArgument, false, std::move(what)}, error);
 }
+
+constexpr uint32_t kMatchMembership = 2;  // kvgate.v1.Match
 
 // No exception leaves the library; what could throw here is memory that has run out.
 template <typename Body>
@@ -113,7 +115,7 @@ KVGATE_EXPORT int kvgate_client_create(const kvgate_options* options, kvgate_cli
     *client = nullptr;
     std::string wrong;
     auto made = kc::Client::Create(ToOptions(ReadStruct(options)), &wrong);
-    if (!made) return Refuse(wrong.c_str(), error);
+    if (!made) return Refuse(wrong, error);
     *client = std::make_unique<kvgate_client>(kvgate_client{std::move(made)}).release();
     return Finish({}, error);
   });
@@ -141,11 +143,30 @@ KVGATE_EXPORT int kvgate_lookup(kvgate_client* client, const kvgate_lookup_reque
   const kc::Deadline deadline = kc::DeadlineIn(timeout_ms);
   return Guard(error, [&] {
     const kvgate_lookup_request in = ReadStruct(request);
+    const kvgate_lookup_result room = ReadStruct(result);
+    if (room.held_count < in.queries_count) {
+      return Refuse("held_count = " + std::to_string(room.held_count) + ", " +
+                        std::to_string(in.queries_count) + " needed, one a query",
+                    error);
+    }
+    size_t memberships = 0;
     std::vector<std::vector<std::string_view>> keys;
     std::vector<kc::GroupQuery> queries;
     for (size_t i = 0; i < in.queries_count; ++i) {
       const kvgate_query& query = in.queries[i];
       if (query.match > 255) return Refuse("queries[].match: over the limit of 255", error);
+      if (query.match == kMatchMembership && room.bitmap != nullptr) {
+        if (++memberships > 1) {
+          return Refuse("queries: 2 of match MEMBERSHIP, limit 1: the result has one bitmap",
+                        error);
+        }
+        const size_t needed = (query.keys_count + 7) / 8;
+        if (room.bitmap_bytes < needed) {
+          return Refuse("bitmap_bytes = " + std::to_string(room.bitmap_bytes) + ", " +
+                            std::to_string(needed) + " needed for the keys of the query",
+                        error);
+        }
+      }
       keys.push_back(Views(query.keys, query.keys_count));
       queries.push_back({query.group, keys.back(), static_cast<uint8_t>(query.match),
                          query.window_blocks, query.block_tokens});

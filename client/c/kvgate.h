@@ -94,7 +94,7 @@ typedef struct kvgate_lookup_result {
   uint32_t groups;         /* filled entries of `held` */
   kvgate_group_held* held; /* caller's array, one a query */
   size_t held_count;
-  uint8_t* bitmap; /* caller's, for the first MEMBERSHIP query; may be NULL */
+  uint8_t* bitmap; /* caller's, a bit a key of the one MEMBERSHIP query; may be NULL */
   size_t bitmap_bytes;
 } kvgate_lookup_result;
 

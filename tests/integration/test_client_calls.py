@@ -83,6 +83,13 @@ def test_lookup_by_membership_answers_a_bitmap(client, ns):
     assert found.bitmap == bytes([0b1001, 0])
 
 
+def test_a_second_membership_query_is_refused_and_not_dropped(client, ns):
+    query = kvgate.GroupQuery(0, keys(3), match=Match.MEMBERSHIP)
+    found = client.lookup_groups(ns, [query, query], timeout_ms=10_000)
+    assert found.code == Code.INVALID_ARGUMENT
+    assert "queries: 2 of match MEMBERSHIP, limit 1" in found.error
+
+
 def test_a_pin_token_loads_without_keys(client, ns):
     contents = values(6)
     store(client, ns, keys(6), contents)
