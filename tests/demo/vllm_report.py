@@ -18,10 +18,10 @@ RSS_BASE_BYTES = 200 * MIB + 256 * MIB  # a daemon's own, and what gRPC may hold
 CONNECTIONS = 8
 
 
-def settings(transport: str) -> dict[str, float]:
-    """Deadlines of the connector in the demo, where they are not the defaults."""
-    slack = {"load_slack_ms": 2000}
-    return slack if transport == "local" else {**slack, "lookup_timeout_ms": 50}
+def settings(transport: str) -> dict[str, Any]:
+    """The connector's settings in the demo, where they are not the defaults."""
+    shared = {"verify": "always", "staging_bytes": 64 * MIB, "load_slack_ms": 2000}
+    return shared if transport == "local" else {**shared, "lookup_timeout_ms": 50}
 
 
 class Report:

@@ -33,12 +33,12 @@ class Output:
     finish_reason: str
 
 
-def transfer_config(extra: dict[str, Any], **more: Any) -> dict[str, Any]:
+def transfer_config(extra: dict[str, Any], patient: bool = True, **more: Any) -> dict[str, Any]:
     return {
         "kv_connector": "KvgateConnector",
         "kv_connector_module_path": "kvgate.vllm",
         "kv_role": "kv_both",
-        "kv_connector_extra_config": {**PATIENT, **extra},
+        "kv_connector_extra_config": {**(PATIENT if patient else {}), **extra},
         **more,
     }
 
