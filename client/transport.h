@@ -45,9 +45,9 @@ class Transport {
   virtual Outcome Ping(Deadline deadline) = 0;
 
   // Shared staging, or null when this transport has none (then the client uses its own memory).
-  // Memory stays mapped until FreeStaging even if the transport broke. FreeStaging is a call on this
-  // object: whoever holds staging memory keeps the transport, and with it what it has mapped of the
-  // pool, until then.
+  // Memory stays mapped until FreeStaging even if the transport broke. FreeStaging is a call on
+  // this object: whoever holds staging memory keeps the transport, and with it what it has mapped
+  // of the pool, until then.
   virtual std::byte* AllocStaging(size_t bytes) = 0;
   virtual bool OwnsStaging(const std::byte* memory) const = 0;
   virtual void FreeStaging(std::byte* memory) = 0;
