@@ -343,6 +343,32 @@ TEST_F(StoreLog, AStagedLookupCountsOnlyWhatCameByAnswerBy) {
   EXPECT_NE(result->pin_token, 0u);
 }
 
+TEST_F(StoreLog, EveryAliasOfAnIdentityKeepsItOverARestart) {
+  for (const char* alias : {"prod", "canary"}) {
+    ASSERT_TRUE(store_->OpenNamespace("tenant", alias, TestIdentity()).ok());
+  }
+  Restart();
+  wire::Identity other = TestIdentity();
+  other.layout = "another";
+  for (const char* alias : {"prod", "canary"}) {
+    const auto refused = store_->OpenNamespace("tenant", alias, other);
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition) << alias;
+    const auto again = store_->OpenNamespace("tenant", alias, TestIdentity());
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->id, ns_);
+    EXPECT_EQ(again->alias, "prod");
+  }
+}
+
+TEST_F(StoreLog, AnIdentityHasABoundedNumberOfAliases) {
+  for (size_t i = 0; i < kAliasesMax; ++i) {
+    ASSERT_TRUE(store_->OpenNamespace("tenant", "a" + std::to_string(i), TestIdentity()).ok());
+  }
+  EXPECT_EQ(store_->OpenNamespace("tenant", "more", TestIdentity()).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(store_->OpenNamespace("tenant", "a7", TestIdentity()).ok());
+}
+
 TEST_F(StoreLog, CloseAnswersCallsThatWaitForADeadDisk) {
   Put("k", "value");
   PushOut("k");

@@ -12,7 +12,7 @@ absl::Status NamespaceDirectory::Load() {
     NamespaceInfo info;
     info.id = record.id;
     info.tenant = record.tenant;
-    info.alias = record.alias;
+    if (!record.aliases.empty()) info.alias = record.aliases.front();
     info.identity_digest = record.identity_digest;
     info.ns_digest = wire::DigestNamespace(record.tenant, record.identity_digest);
     std::string error;
@@ -22,7 +22,7 @@ absl::Status NamespaceDirectory::Load() {
          !wire::DecodeIdentity(record.identity, &info.identity, &error))) {
       info.identity = wire::Identity{};
     }
-    Publish(std::move(info));
+    Publish(std::move(info), record.aliases);
   }
   return absl::OkStatus();
 }
@@ -47,24 +47,27 @@ absl::Status NamespaceDirectory::CheckAlias(std::string_view tenant, std::string
       " there and ", new_value, " here; use another alias for another model"));
 }
 
-absl::Status NamespaceDirectory::Persist(const NamespaceInfo& info, const std::string& canonical) {
+absl::Status NamespaceDirectory::Persist(const NamespaceInfo& info,
+                                         const std::vector<std::string>& aliases,
+                                         const std::string& canonical) {
   if (log_ == nullptr) return absl::OkStatus();
   NamespaceRecord record;
   record.id = info.id;
   record.tenant = info.tenant;
-  record.alias = info.alias;
+  record.aliases = aliases;
   record.identity = canonical;
   record.identity_digest = info.identity_digest;
   return log_->PutNamespace(record);
 }
 
-void NamespaceDirectory::Publish(NamespaceInfo info) {
+void NamespaceDirectory::Publish(NamespaceInfo info, std::vector<std::string> aliases) {
   by_digest_[{info.tenant, info.identity_digest}] = info.id;
-  if (!info.alias.empty()) by_alias_[{info.tenant, info.alias}] = info.id;
+  for (const std::string& alias : aliases) by_alias_[{info.tenant, alias}] = info.id;
   auto ns = std::make_shared<Namespace>();
   ns->shards = info.identity.shard_count();
   const NamespaceId id = info.id;
   ns->info = std::move(info);
+  ns->aliases = std::move(aliases);
   by_id_[id] = std::move(ns);
 }
 
@@ -91,15 +94,19 @@ absl::StatusOr<NamespaceInfo> NamespaceDirectory::Open(std::string_view tenant,
     return status;
   }
   NamespaceInfo info;
+  std::vector<std::string> aliases;
+  const bool named = !alias.empty() && !by_alias_.contains(TenantAlias(tenant, alias));
   const auto it = by_digest_.find(TenantDigest(tenant, digest));
   if (it != by_digest_.end()) {
     info = by_id_.at(it->second)->info;
+    aliases = by_id_.at(it->second)->aliases;
     const bool recovered = info.identity == wire::Identity{};
-    const bool named = info.alias.empty() && !alias.empty();
-    if (!alias.empty()) by_alias_.emplace(TenantAlias(tenant, alias), info.id);
     if (!recovered && !named) return info;
+    if (named && aliases.size() >= kAliasesMax) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "alias \"", std::string(alias), "\": the identity has ", kAliasesMax, ", the limit"));
+    }
     info.identity = identity;
-    if (named) info.alias = alias;
   } else {
     if (by_id_.size() >= namespaces_max_) {
       return absl::ResourceExhaustedError(absl::StrCat(
@@ -107,13 +114,14 @@ absl::StatusOr<NamespaceInfo> NamespaceDirectory::Open(std::string_view tenant,
     }
     info.id = log_ != nullptr ? log_->NextNamespaceId() : next_id_++;
     info.tenant = tenant;
-    info.alias = alias;
     info.identity = identity;
     info.identity_digest = digest;
     info.ns_digest = wire::DigestNamespace(tenant, digest);
   }
-  if (absl::Status status = Persist(info, canonical); !status.ok()) return status;
-  Publish(info);
+  if (named) aliases.emplace_back(alias);
+  if (!aliases.empty()) info.alias = aliases.front();
+  if (absl::Status status = Persist(info, aliases, canonical); !status.ok()) return status;
+  Publish(info, std::move(aliases));
   return info;
 }
 

@@ -3,10 +3,9 @@
 // NamespaceDirectory: (tenant, identity) <-> NamespaceId, and which alias belongs to which.
 //
 // Promises: an id never changes its meaning and is never given twice; a namespace is durable in the
-// log's checkpoint before it is answered, when there is a log. The first alias of a namespace is
-// kept over restarts, further ones live as long as the table.
+// log's checkpoint before it is answered, when there is a log, and so is each of its aliases.
 // Threads: thread-safe. Ownership: Find shares an immutable Namespace. Errors: canonical; texts
-// name field, value and limit. Limits: namespaces_max.
+// name field, value and limit. Limits: namespaces_max, kAliasesMax a namespace.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +28,7 @@ namespace kvgate::storage {
 
 struct Namespace {
   NamespaceInfo info;
+  std::vector<std::string> aliases;  // first given first; info.alias is the first
   uint32_t shards = 1;
   // Of a group's blocks; 0 when the identity has no such group.
   uint32_t BlockTokens(uint32_t group) const {
@@ -42,6 +42,7 @@ struct Namespace {
 
 inline constexpr size_t kTenantBytesMax = 64;
 inline constexpr size_t kAliasBytesMax = 128;
+inline constexpr size_t kAliasesMax = 64;
 
 class NamespaceDirectory {
  public:
@@ -64,9 +65,10 @@ class NamespaceDirectory {
   absl::Status CheckAlias(std::string_view tenant, std::string_view alias,
                           const wire::Identity& identity, const wire::IdentityDigest& digest) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status Persist(const NamespaceInfo& info, const std::string& canonical)
+  absl::Status Persist(const NamespaceInfo& info, const std::vector<std::string>& aliases,
+                       const std::string& canonical) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Publish(NamespaceInfo info, std::vector<std::string> aliases)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  void Publish(NamespaceInfo info) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const uint32_t namespaces_max_;
   Log* const log_;

@@ -78,12 +78,12 @@ bool GetText(std::string_view* in, std::string* text) {
   return true;
 }
 
-// digest ‖ tenant ‖ alias ‖ identity (each u32 length) ‖ crc32c.
+// digest ‖ tenant ‖ identity ‖ aliases (each u32 length) ‖ crc32c.
 std::string EncodeNamespaceRecord(const NamespaceRecord& record) {
   std::string out(reinterpret_cast<const char*>(record.identity_digest.data()), 32);
   PutText(&out, record.tenant);
-  PutText(&out, record.alias);
   PutText(&out, record.identity);
+  for (const std::string& alias : record.aliases) PutText(&out, alias);
   Le<4> crc;
   crc.set(wire::Crc32c(0, out.data(), out.size()));
   out.append(reinterpret_cast<const char*>(crc.b), 4);
@@ -100,9 +100,12 @@ std::optional<NamespaceRecord> DecodeNamespaceRecord(uint32_t id, std::string_vi
   out.id = id;
   std::memcpy(out.identity_digest.data(), in.data(), 32);
   in.remove_prefix(32);
-  if (!GetText(&in, &out.tenant) || !GetText(&in, &out.alias) || !GetText(&in, &out.identity) ||
-      !in.empty() || out.tenant.size() > kTenantBytesMax || id == 0) {
+  if (!GetText(&in, &out.tenant) || !GetText(&in, &out.identity) ||
+      out.tenant.size() > kTenantBytesMax || id == 0) {
     return std::nullopt;
+  }
+  while (!in.empty()) {
+    if (!GetText(&in, &out.aliases.emplace_back())) return std::nullopt;
   }
   return out;
 }

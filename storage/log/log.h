@@ -70,8 +70,9 @@ struct RecordMeta {
 
 struct NamespaceRecord {
   uint32_t id = 0;
-  std::string tenant, alias;
-  std::string identity;  // canonical bytes; empty when only the digest survived
+  std::string tenant;
+  std::vector<std::string> aliases;  // first given first
+  std::string identity;              // canonical bytes; empty when only the digest survived
   wire::IdentityDigest identity_digest{};
 };
 

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "storage/log/checkpoint.h"
 #include "storage/log/format.h"
 #include "storage/log/log_harness.h"
 #include "storage/log/log_test_macros.h"
@@ -377,6 +378,29 @@ TEST_F(LogCheckpointTest, ACheckpointOfAnotherSetIsEmptied) {
   ASSERT_OK(log.Open());
   EXPECT_EQ(log.counter("rocksdb_rebuilds_total"), 1);
   EXPECT_EQ(log.index().size(), 0u);
+}
+
+TEST_F(LogCheckpointTest, ANamespaceKeepsAllItsAliases) {
+  const std::string directory = TestDirectory("aliases");
+  LogCounters counters;
+  for (const std::vector<std::string>& aliases :
+       std::vector<std::vector<std::string>>{{}, {"one"}, {"one", "two", std::string(128, 'x')}}) {
+    {
+      const auto checkpoint = Checkpoint::Open(directory, Uuid{1}, &counters);
+      ASSERT_OK(checkpoint.status());
+      ASSERT_OK((*checkpoint)
+                    ->PutNamespace(
+                        {.id = 7, .tenant = "tenant", .aliases = aliases, .identity = "identity"}));
+    }
+    const auto checkpoint = Checkpoint::Open(directory, Uuid{1}, &counters);
+    ASSERT_OK(checkpoint.status());
+    std::vector<NamespaceRecord> back;
+    ASSERT_OK((*checkpoint)->Load([](uint32_t, uint32_t, std::string_view) {}, &back));
+    ASSERT_EQ(back.size(), 1u);
+    EXPECT_EQ(back[0].aliases, aliases);
+    EXPECT_EQ(back[0].identity, "identity");
+    EXPECT_EQ(back[0].tenant, "tenant");
+  }
 }
 
 TEST_F(LogCheckpointTest, AStaleRecordIsToldByItsLap) {

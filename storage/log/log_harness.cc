@@ -20,7 +20,7 @@ namespace {
 std::pair<uint64_t, uint64_t> HashPair(const wire::Hash128& hash) { return {hash.lo, hash.hi}; }
 
 NamespaceRecord TestNamespace() {
-  NamespaceRecord record{.id = kTestNamespace, .tenant = "tenant", .alias = "a", .identity = "id"};
+  NamespaceRecord record{.id = kTestNamespace, .tenant = "tenant", .aliases = {"a"}, .identity = "id"};
   record.identity_digest = wire::DigestIdentity(record.identity);
   return record;
 }

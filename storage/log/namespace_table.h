@@ -25,7 +25,7 @@ class NamespaceTable {
   // From a batch or footer: adds what is not known yet. FAILED_PRECONDITION when the id is known
   // with another tenant or digest.
   absl::Status Learn(const NamespaceRef& ref);
-  // With alias and canonical identity. Errors as above.
+  // With aliases and canonical identity. Errors as above.
   absl::Status Put(const NamespaceRecord& record);
 
   std::optional<Known> Find(uint32_t id) const;
