@@ -45,9 +45,14 @@ class FakeLog final : public Log {
     std::deque<absl::Status> append_failures ABSL_GUARDED_BY(mu);  // of the next appends
     uint32_t flip_reads ABSL_GUARDED_BY(mu) = 0;                   // next reads with a bit changed
     uint64_t reads ABSL_GUARDED_BY(mu) = 0;
+    uint64_t reclaims_asked ABSL_GUARDED_BY(mu) = 0;
     std::deque<std::function<void()>> held_reads ABSL_GUARDED_BY(mu);
     std::deque<std::function<void()>> held_appends ABSL_GUARDED_BY(mu);
 
+    uint64_t ReclaimsAsked() {
+      absl::MutexLock lock(&mu);
+      return reclaims_asked;
+    }
     uint64_t Reads() {
       absl::MutexLock lock(&mu);
       return reads;
@@ -181,6 +186,10 @@ class FakeLog final : public Log {
     return absl::NotFoundError("no record there");
   }
 
+  void ReclaimSoon() override {
+    absl::MutexLock lock(&medium_->mu);
+    ++medium_->reclaims_asked;
+  }
   void RegisterBuffer(std::span<std::byte> memory) override { (void)memory; }
   absl::Status Flush(bool seal, absl::Duration limit) override {
     (void)seal;

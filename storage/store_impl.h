@@ -170,6 +170,10 @@ class StoreImpl final : public Store, private LogOwner {
   void RemoveEntry(const IndexEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   PoolBuffer AllocateEvicting(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool EvictSome(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Gives up one cold block that is in memory only: its entry goes too. False: none was found.
+  bool EvictUnwritten() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Before a new block: keeps some of the index free. False when it is full for now.
+  bool MakeIndexRoom(Deferred* deferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool MayLeave(const MemorySlot& slot) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool FamilyMayLeave(const BlockId& id) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Evict(uint32_t slot) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -369,6 +369,30 @@ TEST_F(StoreLog, AnIdentityHasABoundedNumberOfAliases) {
   EXPECT_TRUE(store_->OpenNamespace("tenant", "a7", TestIdentity()).ok());
 }
 
+TEST_F(StoreLog, AnIndexThatFillsUpAsksTheLogForAReclaim) {
+  options_.index_blocks_max = 32;
+  Restart();
+  for (int i = 0; i < 31; ++i) Put("k" + std::to_string(i), "value");
+  EXPECT_GE(medium_->ReclaimsAsked(), 1u);
+  EXPECT_EQ(Put("k31", "value").state, SetState::kStored);
+  EXPECT_EQ(Put("one too many", "value").state, SetState::kNoSpace);
+  EXPECT_EQ(Put("k7", "other", Durability::kLogged, SetMode::kOverwrite).state, SetState::kStored);
+  log_->ReclaimAll(0);
+  EXPECT_EQ(Put("one too many", "value").state, SetState::kStored);
+}
+
+TEST_F(StoreLog, AFullIndexGivesUpColdBlocksThatAreOnlyInMemory) {
+  options_.index_blocks_max = 32;
+  Restart();
+  for (int i = 0; i < 40; ++i) {
+    EXPECT_EQ(Put("k" + std::to_string(i), "value", Durability::kVolatile).state,
+              SetState::kStored);
+  }
+  EXPECT_EQ(StateOf("k0"), GetState::kMiss);
+  EXPECT_EQ(StateOf("k39"), GetState::kOk);
+  EXPECT_EQ(CounterOf(*store_, "index_entries"), 32);
+}
+
 TEST_F(StoreLog, CloseAnswersCallsThatWaitForADeadDisk) {
   Put("k", "value");
   PushOut("k");

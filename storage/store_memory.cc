@@ -14,6 +14,10 @@ namespace {
 // not walked again for every small value.
 constexpr uint64_t kEvictBytesMin = 1 << 20;
 constexpr uint64_t kEvictShare = 64;  // of memory
+// Reclaim takes a while: it begins when this part of the index is left.
+constexpr uint64_t kIndexSpareShare = 16;
+// Blocks without a place in the log are few at the cold end, or all of them; no long search.
+constexpr uint32_t kUnwrittenStepsMax = 64;
 // A chain is not longer than a Lookup; a cycle of parents would be.
 constexpr uint32_t kChainKeysMax = wire::kLookupKeysMax;
 
@@ -92,6 +96,37 @@ bool StoreImpl::EvictSome(uint64_t bytes) {
     }
   }
   return !victims.empty();
+}
+
+bool StoreImpl::EvictUnwritten() {
+  pins_.Expire(clock_->Now());
+  const EvictionPolicy& policy = table_.policy();
+  uint32_t number = policy.First();
+  for (uint32_t steps = 0; number != EvictionPolicy::kNone && steps < kUnwrittenStepsMax;
+       ++steps, number = policy.Next(number)) {
+    const BlockId id = table_.at(number).id;
+    const std::optional<IndexEntry> entry = index_->Find(id);
+    if (entry->place.valid() || !FamilyMayLeave(id)) continue;
+    for (const IndexEntry& sibling : index_->Siblings(id.ns, id.hash)) {
+      if (sibling.memory_slot != kNoMemorySlot) Evict(sibling.memory_slot);
+    }
+    return true;
+  }
+  return false;
+}
+
+bool StoreImpl::MakeIndexRoom(Deferred* deferred) {
+  const uint64_t max = options_.index_blocks_max;
+  if (index_->size() < max - max / kIndexSpareShare) return true;
+  while (index_->size() >= max && EvictUnwritten()) {
+  }
+  if (log_ != nullptr) {
+    deferred->Add([this] {
+      const Gate::Pass pass(log_gate_);
+      if (pass) log_->ReclaimSoon();
+    });
+  }
+  return index_->size() < max;
 }
 
 PoolBuffer StoreImpl::AllocateEvicting(uint64_t bytes) {

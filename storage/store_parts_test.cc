@@ -171,6 +171,18 @@ TEST(RecoveryMerge, WhatDoesNotFitIsCounted) {
   EXPECT_EQ(merge.dropped(), 1u);
 }
 
+TEST(RecoveryMerge, AnOlderVersionNeverTakesThePlaceOfOneThatDidNotFit) {
+  auto index = NewShardedIndex(1);
+  RecoveryMerge merge(index.get());
+  RecoveredRecord tombstone = Value(1, 9, 9);
+  tombstone.meta.type = RecordType::kTombstone;
+  const std::vector<RecoveredRecord> records = {Value(1, 1, 1), Value(2, 8, 2), tombstone,
+                                                Value(2, 7, 3)};
+  merge.Add(records);
+  EXPECT_FALSE(index->Find(Id(1)));
+  EXPECT_FALSE(index->Find(Id(2)));
+}
+
 TEST(Timers, RunInTheOrderOfTheirTimeUnlessCancelled) {
   ManualClock clock;
   Timers timers(&clock);

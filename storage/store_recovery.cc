@@ -46,9 +46,13 @@ void RecoveryMerge::AddValue(const RecoveredRecord& record) {
     case Index::PutResult::kReplaced:
       batch_seqs_[entry.id] = record.batch_seq;
       break;
-    case Index::PutResult::kFull:
+    case Index::PutResult::kFull: {
       ++dropped_;
+      // An older version must not take its place when there is room again.
+      uint64_t& version = tombstones_[entry.id];
+      version = std::max(version, meta.version);
       break;
+    }
     case Index::PutResult::kOlder: {
       const auto held = index_->Find(entry.id);
       if (!held || held->version != meta.version || batch_seqs_[entry.id] >= record.batch_seq) {

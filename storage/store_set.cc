@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/wire/checksum.h"
+#include "storage/base/check.h"
 #include "storage/store_append.h"
 #include "storage/store_checks.h"
 #include "storage/store_impl.h"
@@ -127,6 +128,11 @@ SetResult StoreImpl::PublishSet(const Namespace& ns, const SetRequest& request, 
   const std::optional<IndexEntry> held = FindLive(entry.id);
   if (held && request.mode == SetMode::kIfAbsent) return HeldResult(*held);
 
+  if (!held && !MakeIndexRoom(deferred)) {
+    Count(counters_.set_no_space_total);
+    return {SetState::kNoSpace, Durability::kVolatile};
+  }
+
   // An OVERWRITE takes two versions, so that a tombstone of what was before fits under the value.
   const bool overwrite = request.mode == SetMode::kOverwrite;
   if (overwrite) ++next_version_;
@@ -151,11 +157,7 @@ SetResult StoreImpl::PublishSet(const Namespace& ns, const SetRequest& request, 
   slot.supersedes = overwrite;
   entry.memory_slot = table_.Add(std::move(slot));
   const uint32_t old_slot = held ? held->memory_slot : kNoMemorySlot;
-  if (index_->Put(entry) == Index::PutResult::kFull) {
-    table_.Remove(entry.memory_slot);
-    Count(counters_.set_no_space_total);
-    return {SetState::kNoSpace, Durability::kVolatile};
-  }
+  KVGATE_CHECK(index_->Put(entry) <= Index::PutResult::kReplaced);
   if (old_slot != kNoMemorySlot) table_.Remove(old_slot);
   pins_.Moved(entry.id, /*in_memory=*/true);
   Count(counters_.set_stored_total);

@@ -12,7 +12,8 @@
 //  3. Siblings of a key are found from its hash alone.
 // Entries go in and out by value, so that an implementation may lay them out as it likes.
 // Threads: thread-safe; one call is atomic, several are not. Limits: blocks_max entries.
-// Errors: a full index refuses new entries (kFull). Suite: index_conformance.h.
+// Errors: a full index refuses new entries (kFull); the store makes room before that. Suite:
+// index_conformance.h.
 #pragma once
 
 #include <cstdint>

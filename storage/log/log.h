@@ -159,6 +159,11 @@ class Log {
   // The full key of the record at `place` (tools and Scan; reads a batch header). Blocking.
   virtual absl::StatusOr<std::string> ReadKey(Place place, const wire::Hash128& hash) = 0;
 
+  // Asks for the oldest segment of the set to be reclaimed although its space is not needed: the
+  // owner's index is full. With no segment sealed, the open ones are sealed first, and the owner
+  // asks again. Never blocks; asks that come before the work begins are one.
+  virtual void ReclaimSoon() = 0;
+
   // For memory that will be a payload or a read buffer.
   virtual void RegisterBuffer(std::span<std::byte> memory) = 0;
 

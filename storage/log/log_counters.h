@@ -24,7 +24,7 @@ struct LogCounters {
   Counter batches{0}, syncs{0}, seals{0}, seal_failures{0};
   // Reclaim.
   Counter reclaimed_segments{0}, reinserted_records{0}, reemitted_tombstones{0};
-  Counter dropped_tombstones{0}, dropped_records{0}, reclaim_failures{0};
+  Counter dropped_tombstones{0}, dropped_records{0}, reclaim_failures{0}, reclaims_asked{0};
   // Reads.
   Counter reads{0}, read_bytes{0}, read_errors{0}, read_aborted{0};
   // What was found damaged: `torn` in segments open at a crash, `corrupt` elsewhere.

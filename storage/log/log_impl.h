@@ -33,6 +33,7 @@ class LogImpl final : public Log {
   void Read(Place place, uint32_t length, std::span<std::byte> buffer, absl::Time deadline,
             IoDone done) override;
   absl::StatusOr<std::string> ReadKey(Place place, const wire::Hash128& hash) override;
+  void ReclaimSoon() override { reclaimer_.Ask(); }
   void RegisterBuffer(std::span<std::byte> memory) override;
   absl::Status Flush(bool seal, absl::Duration limit) override;
   LogFacts facts() const override;

@@ -3,6 +3,8 @@
 // Reclaim: what is written again, what is forgotten, and that nothing deleted comes back.
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
 #include "storage/log/log_harness.h"
@@ -84,6 +86,31 @@ TEST(LogReclaimTest, ACorruptRecordIsNotWrittenAgain) {
   ASSERT_OK(log.FillUntilReclaimed(4, 2, 200 * kKiB));
   ExpectMiss(log, "hot");
   EXPECT_GE(log.counter("log_corrupt_records_total"), 1);
+}
+
+TEST(LogReclaimTest, AnAskReclaimsTheOldestSegmentAlthoughThereIsSpace) {
+  LogHarness log;
+  ASSERT_OK(log.Open());
+  ASSERT_OK(log.Put("old", 1, 200 * kKiB));
+  ASSERT_OK(log.log().Flush(/*seal=*/true, absl::Seconds(60)));
+  ASSERT_OK(log.Put("young", 2, 200 * kKiB));
+  log.log().ReclaimSoon();
+  while (log.counter("log_reclaimed_segments_total") < 1) std::this_thread::yield();
+  ExpectMiss(log, "old");
+  ExpectHeld(log, "young", 2);
+  EXPECT_EQ(log.counter("log_reclaims_asked_total"), 1);
+}
+
+TEST(LogReclaimTest, AsksSealWhatIsOpenWhenNothingElseIsThere) {
+  LogHarness log;
+  ASSERT_OK(log.Open());
+  ASSERT_OK(log.Put("only", 1, 200 * kKiB));
+  while (log.counter("log_reclaimed_segments_total") < 1) {
+    log.log().ReclaimSoon();
+    std::this_thread::yield();
+  }
+  ExpectMiss(log, "only");
+  EXPECT_EQ(log.counter("log_seals_total"), 1);
 }
 
 TEST(LogReclaimTest, ADeleteOutlivesWhatItDeletes) {

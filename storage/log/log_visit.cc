@@ -31,6 +31,7 @@ void LogImpl::VisitCounters(
   say("log_dropped_tombstones_total", c.dropped_tombstones);
   say("log_dropped_records_total", c.dropped_records);
   say("log_reclaim_failures_total", c.reclaim_failures);
+  say("log_reclaims_asked_total", c.reclaims_asked);
   say("log_reads_total", c.reads);
   say("log_read_bytes_total", c.read_bytes);
   say("log_read_errors_total", c.read_errors);

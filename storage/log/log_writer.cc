@@ -123,6 +123,13 @@ uint64_t LogWriter::queued_bytes() const {
   return queued_bytes_;
 }
 
+void LogWriter::SealSoon() {
+  auto request = std::make_shared<FlushRequest>();
+  request->seal = true;
+  absl::MutexLock lock(&mutex_);
+  if (!stop_) flushes_.push_back(std::move(request));
+}
+
 absl::Status LogWriter::Flush(bool seal, absl::Time deadline) {
   auto request = std::make_shared<FlushRequest>();
   request->seal = seal;

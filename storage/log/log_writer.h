@@ -51,6 +51,8 @@ class LogWriter {
   void AppendAgain(WriteItem item);
   // Until everything appended before was written and synced, and with `seal` given to the sealer.
   absl::Status Flush(bool seal, absl::Time deadline);
+  // As Flush with `seal`, for who does not wait.
+  void SealSoon();
   // A segment became free; or, with `give_up`, none will soon: what waits for one ends now.
   void Poke(bool give_up = false);
 

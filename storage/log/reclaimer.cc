@@ -65,6 +65,10 @@ void Reclaimer::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+void Reclaimer::Ask() {
+  if (!asked_.exchange(true)) context_->table.Wake();
+}
+
 bool Reclaimer::NeedsSpace(uint32_t device) const {
   return context_->table.FreeCount(device) < FreeTarget(context_->device(device).segments);
 }
@@ -75,21 +79,58 @@ void Reclaimer::Run() {
     const uint64_t seen = context_->table.changes();
     bool moved = false;
     for (uint32_t device = 0; device < context_->set.devices.size() && !stop_; ++device) {
-      if (NeedsSpace(device)) moved = Work(device) || moved;
+      if (NeedsSpace(device) || !context_->table.Closing(device).empty()) {
+        moved = Work(device) || moved;
+      }
     }
+    if (!stop_ && asked_.exchange(false)) moved = WorkAsked() || moved;
     if (!moved && !stop_) context_->table.WaitForChange(seen, kIdlePoll);
   }
 }
 
-bool Reclaimer::Work(uint32_t device) {
+bool Reclaimer::FinishAllClosing(uint32_t device, absl::Status* status) {
   bool moved = false;
-  absl::Status status;
   for (const SegmentId id : context_->table.Closing(device)) {
     if (!context_->table.Idle(id)) continue;
     const absl::Status finished = FinishClosing(id);
     moved = finished.ok() || moved;
-    status.Update(finished);
+    status->Update(finished);
   }
+  return moved;
+}
+
+void Reclaimer::Failed(uint32_t device) {
+  context_->counters.reclaim_failures++;
+  if (context_->table.FreeCount(device) <= 1) writer_->Poke(true);
+  // Not a spin: what failed will still fail in a microsecond.
+  context_->table.WaitForChange(context_->table.changes(), kRetryAfter);
+}
+
+bool Reclaimer::WorkAsked() {
+  std::optional<std::pair<SegmentId, SegmentInfo>> victim;
+  for (uint32_t device = 0; device < context_->set.devices.size(); ++device) {
+    if (context_->device(device).health.offline()) continue;
+    const auto oldest = context_->table.OldestSealed(device);
+    if (oldest && (!victim || oldest->second.sequence < victim->second.sequence)) victim = oldest;
+  }
+  if (!victim) {
+    // One that is being sealed or emptied will do for the next ask.
+    if (context_->table.CountIn(SegmentState::kSealing) +
+            context_->table.CountIn(SegmentState::kClosing) ==
+        0) {
+      writer_->SealSoon();
+    }
+    return false;
+  }
+  context_->counters.reclaims_asked++;
+  if (Reclaim(victim->first, victim->second).ok()) return true;
+  Failed(victim->first.device);
+  return false;
+}
+
+bool Reclaimer::Work(uint32_t device) {
+  absl::Status status;
+  const bool moved = FinishAllClosing(device, &status);
   if (status.ok()) {
     if (!NeedsSpace(device) || context_->device(device).health.offline()) return moved;
     const auto victim = context_->table.OldestSealed(device);
@@ -98,10 +139,7 @@ bool Reclaimer::Work(uint32_t device) {
     if (status.ok()) return true;
   }
   // A disk that takes no writes frees nothing: emptying more segments would only lose records.
-  context_->counters.reclaim_failures++;
-  if (context_->table.FreeCount(device) <= 1) writer_->Poke(true);
-  // Not a spin: what failed will still fail in a microsecond.
-  context_->table.WaitForChange(context_->table.changes(), kRetryAfter);
+  Failed(device);
   return moved;
 }
 

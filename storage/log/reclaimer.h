@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reclaimer: keeps free segments on every device by emptying the oldest ones, whole.
+// Reclaimer: keeps free segments on every device by emptying the oldest ones, whole; and empties
+// the oldest of all when it is asked to.
 //
 // One segment, in this order (a crash between any two steps loses nothing that was acknowledged):
 //  1. its records are read; the owner says which values deserve to be written again;
@@ -39,6 +40,8 @@ class Reclaimer {
 
   void Start();
   void Stop();
+  // Log::ReclaimSoon. Any thread.
+  void Ask();
   // Free segments that a device of so many segments should have.
   static uint32_t FreeTarget(uint32_t segments) { return segments >= 16 ? 3 : 2; }
 
@@ -59,6 +62,10 @@ class Reclaimer {
   bool NeedsSpace(uint32_t device) const;
   // True when something moved on.
   bool Work(uint32_t device);
+  // What Ask asked for.
+  bool WorkAsked();
+  bool FinishAllClosing(uint32_t device, absl::Status* status);
+  void Failed(uint32_t device);
   absl::Status Reclaim(SegmentId id, const SegmentInfo& info);
   absl::StatusOr<Victim> Load(SegmentId id, const SegmentInfo& info);
   void LoadKeys(Victim* victim);
@@ -77,6 +84,7 @@ class Reclaimer {
   LogContext* const context_;
   LogWriter* const writer_;
   std::atomic<bool> stop_{false};
+  std::atomic<bool> asked_{false};
   // Owned by the thread.
   std::deque<uint64_t> reinserted_;  // bytes of the last segments, for the budget
   std::thread thread_;
