@@ -25,8 +25,11 @@ PieceLists<Byte> Collect(const kvgate_piece* pieces, size_t values, CountAt coun
   return lists;
 }
 
-kvgate_group_held FromGroup(const client::GroupHeld& group) {
+// Where the caller wants its bitmap stays as it is.
+void FillRow(const client::GroupHeld& group, kvgate_group_held* row) {
   kvgate_group_held out{};
+  out.bitmap = row->bitmap;
+  out.bitmap_bytes = row->bitmap_bytes;
   out.group = group.group;
   out.first = group.first;
   out.held = group.held;
@@ -35,7 +38,11 @@ kvgate_group_held FromGroup(const client::GroupHeld& group) {
     if (run.tier == kTierDisk) out.disk_keys += run.count;
     out.value_bytes += run.value_bytes * run.count;
   }
-  return out;
+  *row = out;
+  if (row->bitmap == nullptr) return;
+  const size_t known = std::min(group.bitmap.size(), row->bitmap_bytes);
+  std::copy_n(group.bitmap.begin(), known, row->bitmap);
+  std::fill_n(row->bitmap + known, row->bitmap_bytes - known, uint8_t{0});
 }
 
 }  // namespace
@@ -60,14 +67,7 @@ void FromLookupReply(const client::LookupReply& reply, kvgate_lookup_result* out
   filled.predicted_load_ms = reply.predicted_load_ms;
   filled.advice = reply.advice;
   filled.groups = static_cast<uint32_t>(std::min(reply.groups.size(), room.held_count));
-  bool bitmap_given = room.bitmap == nullptr;
-  for (size_t i = 0; i < reply.groups.size(); ++i) {
-    const client::GroupHeld& group = reply.groups[i];
-    if (i < filled.groups) room.held[i] = FromGroup(group);
-    if (bitmap_given || group.bitmap.empty()) continue;
-    std::memcpy(room.bitmap, group.bitmap.data(), std::min(group.bitmap.size(), room.bitmap_bytes));
-    bitmap_given = true;
-  }
+  for (size_t i = 0; i < filled.groups; ++i) FillRow(reply.groups[i], &room.held[i]);
   WriteStruct(filled, out);
 }
 

@@ -59,7 +59,7 @@ PieceLists<std::byte> MutablePieces(const kvgate_piece* pieces, const uint32_t* 
 PieceLists<const std::byte> ConstPiecesOf(const kvgate_piece* pieces,
                                           const kvgate_set_entry* entries, size_t values);
 
-// Fills the parts of *out that its caller gave room for; sums each group's runs.
+// Fills the rows of *out that its caller gave room for, and their bitmaps; sums each group's runs.
 void FromLookupReply(const client::LookupReply& reply, kvgate_lookup_result* out);
 
 }  // namespace kvgate::c

@@ -149,23 +149,18 @@ KVGATE_EXPORT int kvgate_lookup(kvgate_client* client, const kvgate_lookup_reque
                         std::to_string(in.queries_count) + " needed, one a query",
                     error);
     }
-    size_t memberships = 0;
     std::vector<std::vector<std::string_view>> keys;
     std::vector<kc::GroupQuery> queries;
     for (size_t i = 0; i < in.queries_count; ++i) {
       const kvgate_query& query = in.queries[i];
       if (query.match > 255) return Refuse("queries[].match: over the limit of 255", error);
-      if (query.match == kMatchMembership && room.bitmap != nullptr) {
-        if (++memberships > 1) {
-          return Refuse("queries: 2 of match MEMBERSHIP, limit 1: the result has one bitmap",
-                        error);
-        }
-        const size_t needed = (query.keys_count + 7) / 8;
-        if (room.bitmap_bytes < needed) {
-          return Refuse("bitmap_bytes = " + std::to_string(room.bitmap_bytes) + ", " +
-                            std::to_string(needed) + " needed for the keys of the query",
-                        error);
-        }
+      const size_t needed = (query.keys_count + 7) / 8;
+      if (query.match == kMatchMembership && room.held[i].bitmap != nullptr &&
+          room.held[i].bitmap_bytes < needed) {
+        return Refuse("held[" + std::to_string(i) +
+                          "].bitmap_bytes = " + std::to_string(room.held[i].bitmap_bytes) + ", " +
+                          std::to_string(needed) + " needed for the keys of the query",
+                      error);
       }
       keys.push_back(Views(query.keys, query.keys_count));
       queries.push_back({query.group, keys.back(), static_cast<uint8_t>(query.match),

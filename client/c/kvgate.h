@@ -20,7 +20,8 @@
 extern "C" {
 #endif
 
-#define KVGATE_ABI_VERSION 1
+/* 2: each row of a Lookup has its own bitmap. */
+#define KVGATE_ABI_VERSION 2
 #define KVGATE_ERROR_BYTES 512
 
 typedef struct kvgate_client kvgate_client;
@@ -79,10 +80,16 @@ typedef struct kvgate_lookup_request {
   double recompute_ms_per_token;
 } kvgate_lookup_request;
 
+/* One row a query, in their order. */
 typedef struct kvgate_group_held {
   uint32_t group, first, held;
   uint32_t memory_keys, disk_keys; /* of the held ones */
   uint64_t value_bytes;            /* of all held ones, all shards */
+  /* Set by the caller; NULL: not wanted. For a MEMBERSHIP query a bit a key, least significant
+   * first, so bitmap_bytes >= (keys_count + 7) / 8; what is beyond is zeroed, as is all of it for
+   * another match. */
+  uint8_t* bitmap;
+  size_t bitmap_bytes;
 } kvgate_group_held;
 
 typedef struct kvgate_lookup_result {
@@ -91,11 +98,9 @@ typedef struct kvgate_lookup_result {
   uint64_t pin_token;
   double predicted_load_ms;
   uint32_t advice;
-  uint32_t groups;         /* filled entries of `held` */
+  uint32_t groups;         /* filled rows of `held` */
   kvgate_group_held* held; /* caller's array, one a query */
   size_t held_count;
-  uint8_t* bitmap; /* caller's, a bit a key of the one MEMBERSHIP query; may be NULL */
-  size_t bitmap_bytes;
 } kvgate_lookup_result;
 
 typedef struct kvgate_get_request {

@@ -83,11 +83,38 @@ def test_lookup_by_membership_answers_a_bitmap(client, ns):
     assert found.bitmap == bytes([0b1001, 0])
 
 
-def test_a_second_membership_query_is_refused_and_not_dropped(client, ns):
-    query = kvgate.GroupQuery(0, keys(3), match=Match.MEMBERSHIP)
-    found = client.lookup_groups(ns, [query, query], timeout_ms=10_000)
-    assert found.code == Code.INVALID_ARGUMENT
-    assert "queries: 2 of match MEMBERSHIP, limit 1" in found.error
+def test_each_membership_query_has_its_own_bitmap(client, request):
+    groups = world.identity().groups * 3
+    ns = client.open(world.identity(model=request.node.name, groups=groups), timeout_ms=10_000)
+    store(client, ns, [b"k0", b"k3"], values(2))
+    store(client, ns, [b"k0"], values(1), group=1)
+    store(client, ns, [b"m1"], values(1), group=2)
+    queries = [
+        kvgate.GroupQuery(0, keys(10), match=Match.MEMBERSHIP, block_tokens=16),
+        kvgate.GroupQuery(1, keys(10), match=Match.PREFIX, block_tokens=16),
+        kvgate.GroupQuery(2, keys(3, "m"), match=Match.MEMBERSHIP, block_tokens=16),
+    ]
+    found = client.lookup_groups(ns, queries, timeout_ms=10_000)
+    assert found.code == Code.OK, found.error
+    assert [g.bitmap for g in found.groups] == [bytes([0b1001, 0]), b"", bytes([0b10])]
+    assert found.bitmap == found.groups[0].bitmap
+
+
+def test_a_failed_call_without_results_says_why(client):
+    for call in (
+        lambda: client.touch(12345, b"k", timeout_ms=10_000),
+        lambda: client.pin(12345, 1, 1000, timeout_ms=10_000),
+        lambda: client.unpin(12345, 1, timeout_ms=10_000),
+    ):
+        answer = call()
+        assert answer.code == Code.INVALID_ARGUMENT
+        assert "12345" in answer.error
+
+
+def test_a_stale_token_is_an_answer(client, ns):
+    granted = client.pin(ns, 99, 1000, timeout_ms=10_000)
+    assert (granted, granted.code, granted.error) == (0, Code.OK, "")
+    assert client.ping(timeout_ms=10_000).error == ""
 
 
 def test_a_pin_token_loads_without_keys(client, ns):

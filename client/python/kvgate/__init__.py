@@ -18,6 +18,7 @@ from kvgate.types import (
     Durability,
     Feature,
     GetResult,
+    Granted,
     GroupHeld,
     GroupQuery,
     Hints,
@@ -33,6 +34,7 @@ from kvgate.types import (
     SetMode,
     SetResult,
     Stats,
+    Status,
     Tier,
 )
 
@@ -45,6 +47,7 @@ __all__ = [
     "Durability",
     "Feature",
     "GetResult",
+    "Granted",
     "GroupHeld",
     "GroupKind",
     "GroupQuery",
@@ -65,5 +68,6 @@ __all__ = [
     "SetMode",
     "SetResult",
     "Stats",
+    "Status",
     "Tier",
 ]

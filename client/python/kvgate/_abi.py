@@ -12,7 +12,7 @@ import os
 from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_size_t, c_uint32, c_uint64
 from pathlib import Path
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 ERROR_BYTES = 512
 
 _P = ctypes.c_void_p
@@ -107,6 +107,8 @@ class GroupHeld(Struct):
         ("memory_keys", c_uint32),
         ("disk_keys", c_uint32),
         ("value_bytes", c_uint64),
+        ("bitmap", _P),
+        ("bitmap_bytes", c_size_t),
     ]
 
 
@@ -121,8 +123,6 @@ class LookupResult(Struct):
         ("groups", c_uint32),
         ("held", _P),
         ("held_count", c_size_t),
-        ("bitmap", _P),
-        ("bitmap_bytes", c_size_t),
     ]
 
 

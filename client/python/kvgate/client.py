@@ -23,6 +23,7 @@ from kvgate.types import (
     Code,
     Durability,
     GetResult,
+    Granted,
     GroupHeld,
     GroupQuery,
     Hints,
@@ -38,6 +39,7 @@ from kvgate.types import (
     SetMode,
     SetResult,
     Stats,
+    Status,
     Tier,
 )
 
@@ -68,6 +70,10 @@ def _error_room() -> ctypes.Array[ctypes.c_char]:
 
 def _text(error: ctypes.Array[ctypes.c_char]) -> str:
     return bytes(error.value).decode(errors="replace")
+
+
+def _status(code: int, error: ctypes.Array[ctypes.c_char]) -> Status:
+    return Status(_code(code), _text(error))
 
 
 def _bytes(data: bytes) -> Bytes:
@@ -220,14 +226,16 @@ class Client:
     ) -> LookupResult:
         tables = [KeyTable(query.keys) for query in queries]
         rows = (_abi.Query * len(queries))()
-        bitmap = ctypes.create_string_buffer(0)
-        for row, query, table in zip(rows, queries, tables, strict=True):
+        held = (_abi.GroupHeld * len(queries))()
+        bitmaps: dict[int, ctypes.Array[ctypes.c_char]] = {}
+        for i, (row, query, table) in enumerate(zip(rows, queries, tables, strict=True)):
             row.group, row.match = query.group, query.match
             row.window_blocks, row.block_tokens = query.window_blocks, query.block_tokens
             row.keys, row.keys_count = table.address, table.count
-            if query.match == Match.MEMBERSHIP and not len(bitmap):
-                bitmap = ctypes.create_string_buffer((table.count + 7) // 8)
-        held = (_abi.GroupHeld * len(queries))()
+            if query.match == Match.MEMBERSHIP:
+                bitmaps[i] = ctypes.create_string_buffer((table.count + 7) // 8)
+                held[i].bitmap = ctypes.addressof(bitmaps[i])
+                held[i].bitmap_bytes = len(bitmaps[i])
         request = _abi.LookupRequest(
             ns=_number(ns),
             queries=ctypes.addressof(rows),
@@ -239,19 +247,14 @@ class Client:
             answer_by_ms=answer_by_ms,
             recompute_ms_per_token=recompute_ms_per_token,
         )
-        result = _abi.LookupResult(
-            held=ctypes.addressof(held),
-            held_count=len(queries),
-            bitmap=ctypes.addressof(bitmap),
-            bitmap_bytes=len(bitmap),
-        )
+        result = _abi.LookupResult(held=ctypes.addressof(held), held_count=len(queries))
         error = _error_room()
         code = self._lib.kvgate_lookup(
             self._open_handle(), byref(request), timeout_ms, byref(result), error
         )
         if code:
             return LookupResult(_code(code), error=_text(error))
-        return _lookup_result(result, held, bitmap.raw)
+        return _lookup_result(result, held, {i: bitmap.raw for i, bitmap in bitmaps.items()})
 
     def get_into(
         self,
@@ -454,29 +457,37 @@ class Client:
         group: int = 0,
         hints: Hints = _NO_HINTS,
         timeout_ms: float = 100,
-    ) -> Code:
-        return _code(
-            self._lib.kvgate_touch(
-                *(self._open_handle(), _number(ns), _bytes(last_key), group),
-                *(hints.prompt_tokens, hints.output_tokens, hints.turn, hints.finished),
-                *(timeout_ms, None),
-            )
+    ) -> Status:
+        """Tells that a request finished; cheap, and a key that is not held is no failure."""
+        error = _error_room()
+        code = self._lib.kvgate_touch(
+            *(self._open_handle(), _number(ns), _bytes(last_key), group),
+            *(hints.prompt_tokens, hints.output_tokens, hints.turn, hints.finished),
+            *(timeout_ms, error),
         )
+        return _status(code, error)
 
-    def pin(self, ns: Namespace | int, token: int, pin_ms: int, *, timeout_ms: float = 100) -> int:
+    def pin(
+        self, ns: Namespace | int, token: int, pin_ms: int, *, timeout_ms: float = 100
+    ) -> Granted:
         """Renews a pin token; the milliseconds granted, 0 when it is stale or the call failed."""
         granted = ctypes.c_uint32()
+        error = _error_room()
         code = self._lib.kvgate_pin(
-            self._open_handle(), _number(ns), token & _U64, pin_ms, timeout_ms, byref(granted), None
+            *(self._open_handle(), _number(ns), token & _U64, pin_ms, timeout_ms),
+            *(byref(granted), error),
         )
-        return 0 if code else granted.value
+        return Granted(0 if code else granted.value, _code(code), _text(error))
 
-    def unpin(self, ns: Namespace | int, token: int, *, timeout_ms: float = 100) -> Code:
+    def unpin(self, ns: Namespace | int, token: int, *, timeout_ms: float = 100) -> Status:
+        error = _error_room()
         handle = self._open_handle()
-        return _code(self._lib.kvgate_unpin(handle, _number(ns), token, timeout_ms, None))
+        code = self._lib.kvgate_unpin(handle, _number(ns), token & _U64, timeout_ms, error)
+        return _status(code, error)
 
-    def ping(self, *, timeout_ms: float = 100) -> Code:
-        return _code(self._lib.kvgate_ping(self._open_handle(), timeout_ms, None))
+    def ping(self, *, timeout_ms: float = 100) -> Status:
+        error = _error_room()
+        return _status(self._lib.kvgate_ping(self._open_handle(), timeout_ms, error), error)
 
     def staging_alloc(self, size: int) -> int:
         """Address of staging memory, 0 when none is left (drop and count: it never waits)."""
@@ -534,11 +545,14 @@ def _namespace(ns: int, raw: _abi.OpenResult) -> Namespace:
 
 
 def _lookup_result(
-    raw: _abi.LookupResult, held: ctypes.Array[_abi.GroupHeld], bitmap: bytes
+    raw: _abi.LookupResult, held: ctypes.Array[_abi.GroupHeld], bitmaps: dict[int, bytes]
 ) -> LookupResult:
     groups = tuple(
-        GroupHeld(h.group, h.first, h.held, h.memory_keys, h.disk_keys, h.value_bytes)
-        for h in held[: raw.groups]
+        GroupHeld(
+            *(h.group, h.first, h.held, h.memory_keys, h.disk_keys, h.value_bytes),
+            bitmaps.get(i, b""),
+        )
+        for i, h in enumerate(held[: raw.groups])
     )
     first = groups[0] if groups else GroupHeld(0, 0, 0, 0, 0, 0)
     return LookupResult(
@@ -553,5 +567,5 @@ def _lookup_result(
         predicted_load_ms=raw.predicted_load_ms,
         advice=Advice(raw.advice) if raw.advice <= Advice.RECOMPUTE else Advice.UNKNOWN,
         groups=groups,
-        bitmap=bitmap,
+        bitmap=next(iter(bitmaps.values()), b""),
     )

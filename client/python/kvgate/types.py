@@ -51,6 +51,43 @@ class Results(list[T]):
         self.error = error
 
 
+class Status(int):
+    """How a call without results went: a Code, so `== Code.OK` works; `error` says why in words."""
+
+    error: str
+
+    def __new__(cls, code: int = Code.OK, error: str = "") -> Status:
+        status = super().__new__(cls, code)
+        status.error = error
+        return status
+
+    @property
+    def code(self) -> Code:
+        return Code(int(self))
+
+    def __repr__(self) -> str:
+        return f"Status({self.code.name}, {self.error!r})"
+
+
+class Granted(int):
+    """Milliseconds that a pin was granted, and how the call went as a whole.
+
+    0 with `code` OK: the gateway answered that the token is stale. Else `error` says why in words.
+    """
+
+    code: Code
+    error: str
+
+    def __new__(cls, ms: int = 0, code: Code = Code.OK, error: str = "") -> Granted:
+        granted = super().__new__(cls, ms)
+        granted.code = code
+        granted.error = error
+        return granted
+
+    def __repr__(self) -> str:
+        return f"Granted({int(self)}, {self.code.name}, {self.error!r})"
+
+
 class Reason(IntEnum):
     """Why a key was not loaded or not stored; OK when it was."""
 
@@ -184,6 +221,7 @@ class GroupHeld(NamedTuple):
     memory_keys: int
     disk_keys: int
     value_bytes: int
+    bitmap: bytes = b""  # of a MEMBERSHIP query: a bit a key, least significant first
 
 
 class LookupResult(NamedTuple):
@@ -201,7 +239,7 @@ class LookupResult(NamedTuple):
     advice: Advice = Advice.UNKNOWN
     error: str = ""
     groups: tuple[GroupHeld, ...] = ()
-    bitmap: bytes = b""  # of the first MEMBERSHIP query, least significant bit first
+    bitmap: bytes = b""  # of the first MEMBERSHIP query; each group has its own
 
 
 class GetResult(NamedTuple):
