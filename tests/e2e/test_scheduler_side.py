@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from conftest import Daemon
 from driver import BLOCK, Driver, Spy
 from engine import prompt
 from kvgate import Advice
+from kvgate.vllm.messages import LoadTime, WorkerReport
+from vllm.lora.request import LoRARequest
 
 
 @pytest.fixture
@@ -252,6 +254,63 @@ def test_the_load_deadline_is_twice_the_prediction_but_no_longer_than_recomputin
     driver.close()
 
 
+def planned_deadlines(driver: Driver, ids: list[int], names: Iterable[str]) -> list[float]:
+    """Of loads of the same blocks that are planned in one step; they are not carried out."""
+    for name in names:
+        request = driver.request(name, ids)
+        assert driver.ask(request) == (6 * BLOCK, True)
+        driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    jobs, driver.scheduler._loads = driver.scheduler._loads, []
+    return [job.deadline_ms for job in jobs]
+
+
+def tell_load_time(driver: Driver, taken: LoadTime) -> None:
+    driver.scheduler._learn_report(WorkerReport(load_times=[taken]))
+
+
+def test_a_late_load_gives_the_next_one_twice_the_time_that_it_had(daemon: Daemon) -> None:
+    driver = Driver(daemon.local_socket, load_slack_ms=50.0)
+    ids = [*stored(driver), 7]
+    (first,) = planned_deadlines(driver, ids, ["a"])
+    assert 50 < first < 60  # the gateway's prediction for six small blocks is next to nothing
+    tell_load_time(driver, LoadTime("a", {}, 60.0, late=True))
+    driver.scheduler._states.pop("a")
+    (second,) = planned_deadlines(driver, ids, ["b"])
+    assert second == pytest.approx(2 * 60 + 50)
+    driver.close()
+
+
+def test_a_load_is_given_the_time_of_those_before_it(daemon: Daemon) -> None:
+    driver = Driver(daemon.local_socket, load_slack_ms=50.0)
+    ids = [*stored(driver), 7]
+    tell_load_time(driver, LoadTime("an earlier one", {"memory": 6}, 30.0, late=False))
+    deadlines = planned_deadlines(driver, ids, ["a", "b", "c"])
+    assert deadlines == pytest.approx([110, 170, 230])
+    driver.close()
+
+
+def test_nothing_is_claimed_where_loads_took_longer_than_computing(daemon: Daemon) -> None:
+    driver = Driver(daemon.local_socket, recompute_ms_per_token=1.0)
+    ids = [*stored(driver), 7]
+    assert driver.ask(driver.request("r", ids)) == (6 * BLOCK, True)
+    tell_load_time(driver, LoadTime("an earlier one", {"memory": 6}, 250.0, late=False))
+    assert driver.ask(driver.request("s", ids)) == (0, False)  # 192 ms to compute
+    assert driver.counts()["advised_recompute"] == 1
+    answers = [driver.ask(driver.request(f"t{i}", ids)) for i in range(20)]
+    assert answers[-1] == (6 * BLOCK, True)  # tried again in the end
+    driver.close()
+
+
+def test_each_load_is_measured(driver: Driver) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    driver.ask(request)
+    driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    driver.step_until_loaded(request)
+    took = driver.counts()["load_ms_sum"]
+    learned = driver.scheduler._forecast.ms({"memory": 6}, gateway_ms=0)
+    assert 0 < learned <= max(took, 1.1 + 0.1 * took)  # the fixed part has a least guess
+
+
 def test_after_its_deadline_a_load_writes_nothing(daemon: Daemon) -> None:
     driver = Driver(daemon.local_socket, load_slack_ms=0.0, recompute_ms_per_token=0.0001)
     request = driver.request("r", [*stored(driver), 7])
@@ -328,13 +387,20 @@ def test_a_block_of_the_null_id_is_never_saved(driver: Driver) -> None:
     assert [(job.first, job.block_ids) for job in driver.last_step.saves] == [(0, [1]), (2, [3, 4])]
 
 
-def test_a_request_with_a_lora_is_left_alone(driver: Driver) -> None:
-    request = driver.request("r", prompt(4 * BLOCK, seed=6))
-    request.lora_request = object()
-    assert driver.ask(request) == (0, False)
-    driver.allocate(request, [1, 2, 3, 4], 0)
-    driver.step({request: 4 * BLOCK})
-    assert driver.last_step.saves == []
+def test_a_request_with_a_lora_is_left_alone_counted_and_logged_once(
+    driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("r", "s"):
+        request = driver.request(name, prompt(4 * BLOCK, seed=6))
+        request.lora_request = LoRARequest("fine-tune", 1, "/nowhere")
+        assert driver.ask(request) == (0, False)
+        driver.allocate(request, [1, 2, 3, 4], 0)
+        driver.step({request: 4 * BLOCK})
+        assert driver.last_step.saves == []
+        driver.scheduler.finished(request)
+    driver.settle()
+    assert driver.counts() == {"skipped_requests_lora": 2}  # no look-up, no touch either
+    assert caplog.text.count("'fine-tune'") == 1
 
 
 def test_a_finished_request_touches_its_last_block(

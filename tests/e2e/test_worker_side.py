@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import Daemon
-from driver import BLOCK, BLOCKS, LAYERS, SHAPE, Driver
+from driver import BLOCK, BLOCKS, LAYERS, SHAPE, Driver, Spy
 from engine import WAIT_S, prompt
-from kvgate import Client, GetResult, PieceTable, Reason
+from kvgate import Client, GetResult, PieceTable, Reason, Tier
 from kvgate.vllm import layout as layout_module
 from kvgate.vllm.crc import JoinedCrc32c
 from kvgate.vllm.layout import BlockLayout, LayoutError
@@ -200,7 +200,9 @@ def test_bytes_changed_on_the_way_are_refused_and_the_chain_ends_there(
     assert driver.ask(driver.request("again", [*ids, 7])) == (BLOCK, True)
 
 
-def test_full_staging_drops_and_counts_without_waiting(daemon: Daemon) -> None:
+def test_full_staging_drops_and_counts_without_waiting(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
     driver = Driver(daemon.local_socket, staging_bytes=1 << 20)
     client = driver.worker._gateway.client
     held = []
@@ -211,6 +213,7 @@ def test_full_staging_drops_and_counts_without_waiting(daemon: Daemon) -> None:
     driver.allocate(request, list(range(1, 17)), 0)
     driver.step({request: 16 * BLOCK})
     assert driver.counts()["dropped_blocks_staging"] == 16
+    assert "staging_bytes = 1048576, of which 1048576 are in use; raise it" in caplog.text
     for address in held:
         client.staging_free(address)
     for _ in range(20):  # the blocks are still the request's: saved by a later step
@@ -218,6 +221,27 @@ def test_full_staging_drops_and_counts_without_waiting(daemon: Daemon) -> None:
     driver.settle()
     assert driver.counts()["saved_blocks"] == 16
     driver.close()
+
+
+def test_an_engine_without_staging_at_the_gateway_says_so_once_and_what_to_configure(
+    daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    others = []
+    while len(others) < 40:  # each takes the most that the gateway grants
+        others.append(Client(local_socket=daemon.local_socket, staging_bytes=256 << 20))
+        others[-1].ping(timeout_ms=2000)
+    driver = Driver(daemon.local_socket)
+    for name, seed in (("r", 4), ("s", 5)):
+        driver.compute(driver.request(name, prompt(4 * BLOCK, seed)), [1, 2, 3, 4], seed)
+    counts = driver.counts()
+    assert counts.get("saved_blocks", 0) == 0
+    assert counts["save_miss_overloaded"] == 8
+    assert caplog.text.count("no staging memory for a value of 8192 bytes") == 1
+    assert "grants at most 1/8 of its memory" in caplog.text
+    assert "raise memory of kvgated, or lower staging_bytes" in caplog.text
+    driver.close()
+    for other in others:
+        other.close()
 
 
 # ---- loads ------------------------------------------------------------------------------------
@@ -269,6 +293,29 @@ def test_a_worker_of_another_identity_loads_nothing(driver: Driver) -> None:
     driver.allocate(request, [20, 21, 22, 23, 24], 4 * BLOCK)
     assert driver.step_until_loaded(request) == {20, 21, 22, 23}
     assert "identities" in driver.scheduler.worker_problem
+
+
+@pytest.mark.parametrize(("reason", "late"), [(Reason.DEADLINE, [True]), (Reason.IO_ERROR, [])])
+def test_only_a_load_that_ended_well_or_too_late_is_a_measurement(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, reason: Reason, late: list[bool]
+) -> None:
+    ids = prompt(4 * BLOCK, seed=9)
+    driver.compute(driver.request("r", ids), [1, 2, 3, 4])
+    client, real = driver.worker._gateway.client, driver.worker._gateway.client.get_into
+
+    def get_into(*args: Any, **named: Any) -> list[GetResult]:
+        results = real(*args, **named)
+        return [*results[:3], GetResult(reason, Tier.NONE, 0, 0)]
+
+    monkeypatch.setattr(client, "get_into", get_into)
+    times = Spy(driver.scheduler, "_learn_load_time", monkeypatch)
+    request = driver.request("again", [*ids, 7])
+    driver.ask(request)
+    driver.allocate(request, [20, 21, 22, 23, 24], 4 * BLOCK)
+    assert driver.step_until_loaded(request) == {23}
+    assert [args[0].late for args, _ in times.calls] == late
+    assert all(args[0].blocks == {"memory": 3} for args, _ in times.calls)
+    assert driver.counts()[f"load_miss_{reason.name.lower()}"] == 1
 
 
 def test_reasons_of_misses_are_counted(driver: Driver) -> None:

@@ -38,6 +38,11 @@ class Gateway:
         self._log_opened(role)
 
     @property
+    def block_bytes(self) -> int:
+        """Of one block's value: the pages of all its layers."""
+        return sum(g.page_bytes * len(g.layer_names) for g in self.identity.groups)
+
+    @property
     def ns(self) -> int:
         return self._namespace.ns
 

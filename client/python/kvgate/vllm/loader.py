@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from vllm.logger import init_logger
 
@@ -25,13 +26,26 @@ from kvgate import GetResult, Reason
 from kvgate.vllm.crc import JoinedCrc32c
 from kvgate.vllm.gateway import Gateway
 from kvgate.vllm.layout import BlockLayout
-from kvgate.vllm.messages import LoadJob
+from kvgate.vllm.messages import LoadJob, LoadTime
 from kvgate.vllm.stats import Recorder
 
 logger = init_logger("vllm.kvgate.loader")
 
 CALL_BYTES_MAX = 32 << 20  # of one Get: bounds what is held of the gateway's memory at a time
 CALL_KEYS_MAX = 1024
+TIMES_MAX = 256  # measured loads that wait for take_times()
+
+
+@dataclass
+class Progress:
+    """Of one job: leading blocks that are loaded and good, by tier, and what ended it."""
+
+    blocks: Counter[str] = field(default_factory=Counter)
+    ended_by: Reason = Reason.OK
+
+    @property
+    def good(self) -> int:
+        return self.blocks.total()
 
 
 class Loader:
@@ -56,6 +70,7 @@ class Loader:
         self._running = 0  # guarded by _lock, as is the rest
         self._finished: set[str] = set()
         self._bad_blocks: set[int] = set()
+        self._times: list[LoadTime] = []
 
     def start(self, job: LoadJob, root_group_keys: int) -> None:
         deadline = time.monotonic() + job.deadline_ms / 1000
@@ -78,19 +93,36 @@ class Loader:
             bad, self._bad_blocks = self._bad_blocks, set()
         return finished, bad
 
+    def take_times(self) -> list[LoadTime]:
+        """Of the loads since the last call that ended well or at their deadline."""
+        with self._lock:
+            times, self._times = self._times, []
+        return times
+
     def stop(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, job: LoadJob, root_group_keys: int, deadline: float) -> None:
         start = time.monotonic()
-        good = 0
+        progress = Progress()
         try:
-            good = self._load(job, root_group_keys, deadline)
+            self._load(job, root_group_keys, deadline, progress)
         except Exception:
+            progress = Progress(ended_by=Reason.INTERNAL)
             logger.exception("kvgate: loading %d blocks failed", len(job.block_ids))
         finally:
-            self._recorder.add(loads=1, load_ms_sum=(time.monotonic() - start) * 1000)
-            self._report(job, good)
+            ms = (time.monotonic() - start) * 1000
+            self._recorder.add(loads=1, load_ms_sum=ms)
+            self._note_time(job, progress, ms)
+            self._report(job, progress.good)
+
+    def _note_time(self, job: LoadJob, progress: Progress, ms: float) -> None:
+        late = progress.ended_by == Reason.DEADLINE
+        if not late and progress.ended_by != Reason.OK:
+            return  # ended early, by what says nothing of time
+        with self._lock:
+            if len(self._times) < TIMES_MAX:
+                self._times.append(LoadTime(job.req_id, dict(progress.blocks), ms, late))
 
     def _report(self, job: LoadJob, good: int) -> None:
         bad = job.block_ids[good:]
@@ -102,16 +134,16 @@ class Loader:
             self._running -= 1
             self._ended.notify_all()
 
-    def _load(self, job: LoadJob, root_group_keys: int, deadline: float) -> int:
-        """The number of leading blocks that are loaded and good."""
+    def _load(
+        self, job: LoadJob, root_group_keys: int, deadline: float, progress: Progress
+    ) -> None:
         step = max(1, min(CALL_KEYS_MAX, CALL_BYTES_MAX // self._layout.value_bytes))
         for start in range(0, len(job.block_ids), step):
             ids = job.block_ids[start : start + step]
             results = self._get(job, start, ids, root_group_keys, deadline)
-            good = self._count_good(ids, results)
-            if good < len(ids):
-                return start + good
-        return len(job.block_ids)
+            progress.ended_by = self._count_good(ids, results, progress)
+            if progress.ended_by != Reason.OK:
+                return
 
     def _get(
         self, job: LoadJob, start: int, ids: list[int], root_group_keys: int, deadline: float
@@ -147,17 +179,20 @@ class Loader:
             return b""
         return job.keys[start - job.first] if start >= job.first else job.root
 
-    def _count_good(self, ids: list[int], results: Sequence[GetResult]) -> int:
+    def _count_good(
+        self, ids: list[int], results: Sequence[GetResult], progress: Progress
+    ) -> Reason:
+        """Adds the leading good ones to `progress`; what ended them, OK when all are good."""
         good = next((i for i, r in enumerate(results) if r.reason != Reason.OK), len(results))
         reason = Reason.OK if good == len(results) else results[good].reason
         if self._verify_always and good:
             verified = self._count_verified(ids[:good], results[:good])
             reason = reason if verified == good else Reason.CHECKSUM
             good = verified
-        self._count_loaded(results[:good])
+        self._count_loaded(results[:good], progress)
         if reason != Reason.OK:
             self._recorder.add(**{f"load_miss_{reason.name.lower()}": 1})
-        return good
+        return reason
 
     def _count_verified(self, ids: list[int], results: Sequence[GetResult]) -> int:
         """Leading blocks whose bytes in the layers have the CRC that the gateway stated."""
@@ -171,8 +206,10 @@ class Loader:
         self._recorder.add(verified_blocks=verified)
         return verified
 
-    def _count_loaded(self, results: Sequence[GetResult]) -> None:
-        for tier, blocks in Counter(result.tier.name.lower() for result in results).items():
+    def _count_loaded(self, results: Sequence[GetResult], progress: Progress) -> None:
+        by_tier = Counter(result.tier.name.lower() for result in results)
+        progress.blocks += by_tier
+        for tier, blocks in by_tier.items():
             amounts = {
                 f"loaded_blocks_{tier}": blocks,
                 f"loaded_bytes_{tier}": blocks * self._layout.value_bytes,

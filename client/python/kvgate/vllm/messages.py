@@ -58,15 +58,30 @@ class Unsaved:
 
 
 @dataclass
+class LoadTime:
+    """What a load took once a thread had it."""
+
+    req_id: str
+    blocks: dict[str, int]  # loaded, by tier
+    ms: float
+    late: bool  # its deadline cut it off
+
+
+@dataclass
 class WorkerReport(KVConnectorWorkerMetadata):
     """`problem`: why this worker neither loads nor saves; empty when it does."""
 
     unsaved: list[Unsaved] = field(default_factory=list)
     problem: str = ""
+    load_times: list[LoadTime] = field(default_factory=list)
 
     def aggregate(self, other: KVConnectorWorkerMetadata) -> WorkerReport:
         assert isinstance(other, WorkerReport)
-        return WorkerReport(self.unsaved + other.unsaved, self.problem or other.problem)
+        return WorkerReport(
+            self.unsaved + other.unsaved,
+            self.problem or other.problem,
+            self.load_times + other.load_times,
+        )
 
 
 @dataclass

@@ -21,9 +21,8 @@ class Claim:
     held_blocks: int  # leading blocks held, the engine's own counted in
     pin_token: int
     expires: float  # time.monotonic()
-    predicted_ms: float
-    memory_keys: int
-    disk_keys: int
+    blocks: dict[str, int]  # to load, by tier as looked up
+    gateway_ms: float  # the gateway's prediction for them
 
     def usable(self, local_blocks: int) -> bool:
         """What lies before local_blocks of that time was neither looked up nor pinned."""
@@ -50,6 +49,8 @@ class Loading:
     keys: list[bytes]
     pin_token: int
     source: Any  # vLLM's CacheHitSource
+    blocks: dict[str, int]  # by tier as looked up
+    forecast_ms: float
 
 
 @dataclass

@@ -16,17 +16,26 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 
+from vllm.logger import init_logger
+
 from kvgate import Code, Hints, OfferState, Reason, SetEntry
 from kvgate.vllm.background import Background, Job
 from kvgate.vllm.gateway import Gateway
 from kvgate.vllm.layout import BlockLayout
 from kvgate.vllm.messages import SaveJob, Unsaved
+from kvgate.vllm.seldom import SeldomLog
 from kvgate.vllm.settings import Settings
 from kvgate.vllm.stats import Recorder
+
+logger = init_logger("vllm.kvgate.saver")
 
 BATCH_BYTES = 4 << 20  # of staging and of one Set: small enough to be freed soon
 BATCH_KEYS_MAX = 1024
 UNSAVED_MAX = 1024
+NO_STAGING_THERE = (
+    "; the gateway has no shared staging left for this engine: it grants at most 1/8 of its memory "
+    "to all engines together; raise memory of kvgated, or lower staging_bytes of the engines"
+)
 
 
 @dataclass
@@ -53,6 +62,7 @@ class Saver:
         self._recorder = recorder
         self._settings = settings
         self._sender = Background("kvgate-save", settings.send_queue, self._on_drop)
+        self._seldom = SeldomLog(logger)
         self._lock = threading.Lock()
         self._unsaved: list[Unsaved] = []  # guarded by _lock
         self._broken: SaveJob | None = None  # the sender's: the run whose rest is not sent
@@ -94,7 +104,21 @@ class Saver:
     def _drop(self, job: SaveJob, offset: int, why: str) -> None:
         keys = job.keys[offset:]
         self._recorder.add(**{f"dropped_blocks_{why}": len(keys)})
+        self._seldom.warning(
+            why,
+            "kvgate: %d blocks of %d bytes dropped, to be saved by a later step: %s",
+            len(keys),
+            self._layout.value_bytes,
+            self._why_dropped(why),
+        )
         self._note_unsaved(job, offset, keys)
+
+    def _why_dropped(self, why: str) -> str:
+        settings = self._settings
+        if why == "queue":
+            return f"send_queue = {settings.send_queue} batches wait for the gateway; raise it"
+        in_use = self._gateway.client.stats().staging_in_use
+        return f"staging_bytes = {settings.staging_bytes}, of which {in_use} are in use; raise it"
 
     def _note_unsaved(self, job: SaveJob, offset: int, keys: list[bytes]) -> None:
         with self._lock:
@@ -152,6 +176,7 @@ class Saver:
         )
         if offer.code != Code.OK:
             self._recorder.add(save_miss_offer_failed=count)
+            self._say_unsaved("offer_failed", count, offer.error)
             return [], 0, 0
         refused = [i for i, s in enumerate(offer.states) if s == OfferState.NOT_ADMITTED]
         if refused:
@@ -176,18 +201,31 @@ class Saver:
             ticket=ticket,
             timeout_ms=self._settings.save_timeout_ms,
         )
-        return self._count_stored([result.reason for result in results])
+        return self._count_stored([result.reason for result in results], results.error)
 
-    def _count_stored(self, reasons: list[Reason]) -> int:
+    def _count_stored(self, reasons: list[Reason], error: str) -> int:
         for index, reason in enumerate(reasons):
             if reason == Reason.OK or reason == Reason.TIMED_OUT:  # TIMED_OUT: in memory
                 self._recorder.add(saved_blocks=1, saved_bytes=self._layout.value_bytes)
             elif reason == Reason.ALREADY_HELD:
                 self._recorder.add(held_blocks=1)
             else:
-                self._recorder.add(**{f"save_miss_{reason.name.lower()}": len(reasons) - index})
+                why, count = reason.name.lower(), len(reasons) - index
+                self._recorder.add(**{f"save_miss_{why}": count})
+                self._say_unsaved(why, count, error)
                 return index
         return len(reasons)
+
+    def _say_unsaved(self, why: str, count: int, error: str) -> None:
+        hint = NO_STAGING_THERE if why == "overloaded" else ""
+        self._seldom.warning(
+            f"unsaved {why}",
+            "kvgate: %d blocks of %d bytes not saved: %s%s",
+            count,
+            self._layout.value_bytes,
+            error or why,
+            hint,
+        )
 
     def _key_before(self, batch: Batch, index: int) -> bytes:
         position = batch.offset + index

@@ -6,7 +6,9 @@ Promises
  2. Asked again (after a failed allocation, a preemption), it answers the same from the same pin;
     a request has at most one pin, and every pin is loaded from, released or left to expire.
  3. After a failed load a request claims 0.
- 4. Only whole blocks whose tokens are all computed by the step are saved, drafts not counted.
+ 4. A load has min(2 x forecast + load_slack_ms, the time to compute its tokens), the forecast of
+    what is before it counted in. Loads that take longer than that are not claimed.
+ 5. Only whole blocks whose tokens are all computed by the step are saved, drafts not counted.
 Owned by the scheduler's thread; Touch and Unpin run on one background thread.
 Errors: none leave it because of the gateway.
 """
@@ -22,9 +24,18 @@ from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
 from kvgate import Advice, Code, Hints, LookupResult
 from kvgate.vllm.background import Background
+from kvgate.vllm.forecast import LoadForecast
 from kvgate.vllm.gateway import Gateway
-from kvgate.vllm.messages import LoadJob, SaveJob, StepMetadata, Unsaved, WorkerReport
+from kvgate.vllm.messages import (
+    LoadJob,
+    LoadTime,
+    SaveJob,
+    StepMetadata,
+    Unsaved,
+    WorkerReport,
+)
 from kvgate.vllm.request_state import Claim, KnownKeys, Loading, RequestState
+from kvgate.vllm.seldom import SeldomLog
 from kvgate.vllm.settings import Settings
 from kvgate.vllm.stats import Recorder
 
@@ -54,6 +65,8 @@ class SchedulerSide:
         self._states: dict[str, RequestState] = {}
         self._loads: list[LoadJob] = []
         self._known = KnownKeys()
+        self._forecast = LoadForecast(0, "")
+        self._seldom = SeldomLog(logger)
         self._reconnects = 0
         self._step = 0
         self._timed: tuple[float, int] | None = None  # start and prefill tokens of a running step
@@ -122,7 +135,7 @@ class SchedulerSide:
             timeout_ms=self._settings.lookup_timeout_ms,
         )
         self.recorder.add(lookups=1, lookup_ms_sum=(time.monotonic() - start) * 1000)
-        self._forget_after_reconnect()
+        self._learn_connection()
         if found.code != Code.OK:
             self.recorder.add(lookup_failures=1)
             return self._as_claim(LookupResult(found.code), local, start)
@@ -135,7 +148,8 @@ class SchedulerSide:
 
     def _as_claim(self, found: LookupResult, local: int, start: float) -> Claim:
         held = found.held
-        if found.advice == Advice.RECOMPUTE and held > local:
+        blocks = {"memory": found.memory_keys, "disk": found.disk_keys}
+        if held > local and self._is_slower(found, blocks, held - local):
             self.recorder.add(advised_recompute=1)
             held = 0
         pin_ms = found.pin_ms if found.pin_token else self._settings.pin_ms
@@ -144,17 +158,29 @@ class SchedulerSide:
             held_blocks=held,
             pin_token=found.pin_token,
             expires=start + pin_ms / 1000,
-            predicted_ms=found.predicted_load_ms,
-            memory_keys=found.memory_keys,
-            disk_keys=found.disk_keys,
+            blocks={tier: count for tier, count in blocks.items() if count},
+            gateway_ms=found.predicted_load_ms,
         )
 
-    def _forget_after_reconnect(self) -> None:
-        """Another run of the gateway may hold less."""
-        reconnects = self._gateway.client.stats().reconnects
-        if reconnects != self._reconnects:
-            self._reconnects = reconnects
+    def _is_slower(self, found: LookupResult, blocks: dict[str, int], count: int) -> bool:
+        """Whether computing is quicker than loading: by the gateway's advice, or by how long loads
+        took here."""
+        if found.advice == Advice.RECOMPUTE:
+            return True
+        forecast = self._forecast.ms(blocks, found.predicted_load_ms)
+        if not 0 < count * self._block * self._ms_per_token < forecast:
+            return False
+        self._forecast.fade()
+        return True
+
+    def _learn_connection(self) -> None:
+        """Another run of the gateway may hold less, another way to it takes another time."""
+        stats = self._gateway.client.stats()
+        if stats.reconnects != self._reconnects:
+            self._reconnects = stats.reconnects
             self._known.clear()
+        if stats.transport not in ("none", self._forecast.transport):
+            self._forecast = LoadForecast(self._gateway.block_bytes, stats.transport)
 
     def allocated(self, request: Any, block_ids: list[int], num_external: int) -> None:
         """The engine's decision: num_external is the truth, whatever was claimed."""
@@ -167,8 +193,12 @@ class SchedulerSide:
         first, count = state.local_blocks, num_external // self._block
         keys = self._keys(request, first, first + count)
         ids = block_ids[first : first + count]
-        state.loading = Loading(ids, first, keys, claim.pin_token, _source(claim))
-        self.recorder.add(claimed_tokens=num_external)
+        forecast = self._forecast.ms(claim.blocks, claim.gateway_ms)
+        deadline_ms = self._load_deadline_ms(self._queued_ms() + forecast, num_external)
+        state.loading = Loading(
+            *(ids, first, keys, claim.pin_token, _source(claim), claim.blocks, forecast)
+        )
+        self.recorder.add(claimed_tokens=num_external, forecast_ms_sum=forecast)
         self._loads.append(
             LoadJob(
                 req_id=request.request_id,
@@ -177,9 +207,15 @@ class SchedulerSide:
                 first=first,
                 root=self._root(request, first),
                 pin_token=claim.pin_token,
-                deadline_ms=self._load_deadline_ms(claim.predicted_ms, num_external),
+                deadline_ms=deadline_ms,
             )
         )
+
+    def _queued_ms(self) -> float:
+        """What the loads before this one will take: they have the same threads, or the same
+        memory."""
+        states = self._states.values()
+        return sum(state.loading.forecast_ms for state in states if state.loading)
 
     def _load_deadline_ms(self, predicted_ms: float, tokens: int) -> float:
         deadline = 2 * predicted_ms + self._settings.load_slack_ms
@@ -302,6 +338,17 @@ class SchedulerSide:
             self.set_worker_problem(report.problem)
         for unsaved in report.unsaved:
             self._forget_saved(unsaved)
+        for time_taken in report.load_times:
+            self._learn_load_time(time_taken)
+
+    def _learn_load_time(self, taken: LoadTime) -> None:
+        blocks = taken.blocks
+        if taken.late:  # what was loaded of it by then does not tell what was to be loaded
+            state = self._states.get(taken.req_id)
+            if state is None or state.loading is None:
+                return
+            blocks = state.loading.blocks
+        self._forecast.learn(blocks, taken.ms, taken.late)
 
     def _forget_saved(self, unsaved: Unsaved) -> None:
         self._known.discard(unsaved.keys)
@@ -374,9 +421,20 @@ class SchedulerSide:
         if state is None:
             # Block hashes name a LoRA only by its name, which two files can share.
             eligible = getattr(request, "lora_request", None) is None
+            if not eligible:
+                self._skip_lora(request)
             state = RequestState(request, eligible, request.num_preemptions)
             self._states[request.request_id] = state
         return state
+
+    def _skip_lora(self, request: Any) -> None:
+        self.recorder.add(skipped_requests_lora=1)
+        self._seldom.warning(
+            "lora",
+            "kvgate: requests with a LoRA are neither loaded nor saved (here: %r): their blocks "
+            "are told apart by the adapter's name only, which two files can share",
+            getattr(request.lora_request, "lora_name", request.lora_request),
+        )
 
     def _key(self, request: Any, block: int) -> bytes:
         return bytes(request.block_hashes[(block + 1) * self._hashes_per_block - 1])
@@ -391,9 +449,9 @@ class SchedulerSide:
 
 
 def _source(claim: Claim) -> CacheHitSource:
-    if claim.disk_keys == 0:
+    if "disk" not in claim.blocks:
         return CacheHitSource.HOST
-    return CacheHitSource.EXTERNAL_UNSPECIFIED if claim.memory_keys else CacheHitSource.DISK
+    return CacheHitSource.EXTERNAL_UNSPECIFIED if "memory" in claim.blocks else CacheHitSource.DISK
 
 
 def _turn(request: Any) -> int:

@@ -3,7 +3,9 @@
 
 `data` is a flat dict of sums: counters since the last report, plus lookup_ms_sum. Names:
   lookups, lookup_ms_sum, lookup_failures, claimed_tokens, advised_recompute
-  loads, load_failures, load_ms_sum, loaded_blocks|bytes|tokens_{memory,disk,backend,peer},
+  skipped_requests_lora (neither loaded nor saved)
+  loads, load_failures, load_ms_sum, forecast_ms_sum,
+  loaded_blocks|bytes|tokens_{memory,disk,backend,peer},
   verified_blocks (bytes read back from the layers and compared with the producer's CRC)
   saved_blocks|bytes, held_blocks (already there), dropped_blocks_{staging,queue,stop},
   load_miss_REASON, save_miss_REASON (client.h's reasons), touches, dropped_errands

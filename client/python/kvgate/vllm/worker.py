@@ -71,7 +71,7 @@ class RefusingWorker:
         if self._told or not self.problem:
             return None
         self._told = True
-        return WorkerReport([], self.problem)
+        return WorkerReport(problem=self.problem)
 
     def stop(self) -> None:
         return
@@ -155,10 +155,11 @@ class WorkerSide(RefusingWorker):
 
     def report(self) -> WorkerReport | None:
         unsaved = self.saver.take_unsaved() if self.saver else []
+        times = self.loader.take_times() if self.loader else []
         told = super().report()
-        if not unsaved and told is None:
+        if not unsaved and not times and told is None:
             return None
-        return WorkerReport(unsaved, told.problem if told else "")
+        return WorkerReport(unsaved, told.problem if told else "", times)
 
     def wait_saved(self, timeout_s: float) -> bool:
         """True once everything gathered so far was sent or dropped."""
