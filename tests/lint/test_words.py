@@ -10,7 +10,7 @@ import pytest
 import sources
 
 # Names of other people's packages, which may be any word.
-_LISTS = (".lock", "LICENSE", "NOTICE")
+_LISTS = (".lock", "LICENSE", "NOTICE", "THIRD_PARTY.md")
 
 _FORBIDDEN = {
     "the host of a package registry": [
