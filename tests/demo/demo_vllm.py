@@ -19,7 +19,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # also when tests/bench/vllm.py runs it
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 import vllm_report
@@ -44,7 +44,8 @@ ENVIRONMENT = {
 }
 
 
-def arguments() -> argparse.Namespace:
+def arguments(rounds_max: int = 0) -> argparse.Namespace:
+    """`rounds_max`: more rounds are made while the figures are not steady, up to so many."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=5, help="at least 5")
     parser.add_argument("--rounds", type=int, default=3, help="of timed prompts, memory and disk")
@@ -53,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--transport", choices=["local", "grpc"], default="local")
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--png", type=Path, default=Path("out/demo_vllm.png"))
+    parser.set_defaults(rounds_max=rounds_max)
     return parser.parse_args()
 
 
@@ -120,9 +122,11 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "transport": args.transport,
         "conversations": make_conversations(model, max(5, args.documents)),
         "rounds": args.rounds,
+        "rounds_max": args.rounds_max,
     }
     results: dict[str, Any] = {"settings": vllm_report.settings(args.transport)}
     results["plain"] = run_phase("plain", job, folder)
+    job["cold_s"] = [answer["ttft_s"] for answer in results["plain"]["cold"]]
     try:
         daemon.start()
         results["cold"] = run_phase("cold", job, folder)
@@ -138,8 +142,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return results
 
 
-def main() -> int:
-    args = arguments()
+def run_and_report(args: argparse.Namespace, command: str) -> int:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with tempfile.TemporaryDirectory(prefix="kvg.") as temporary:
@@ -150,14 +153,17 @@ def main() -> int:
     report.plot(args.png)
     print(f"\nplot: {args.png}")
     if args.json:
-        command = " ".join(["./dev demo vllm", *sys.argv[1:]])
-        args.json.write_text(json.dumps(report.rows(command), indent=1))
+        args.json.write_text(json.dumps(report.rows(command), indent=1) + "\n")
     wrong = report.wrong()
     for line in wrong:
         print(f"FAILED: {line}")
     if not wrong:
         print("every token was right, every loaded byte verified, no request failed")
     return 1 if wrong else 0
+
+
+def main() -> int:
+    return run_and_report(arguments(), " ".join(["./dev demo vllm", *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 
 Phases: plain (no connector: cold, and vLLM's own prefix cache), cold (first with the gateway),
 memory, disk (the daemon restarted before each round), controls (noise, corruption, faults).
-Every phase is a fresh engine. JOB.json: model, data_dir, flags, transport, conversations, rounds.
+Every phase is a fresh engine. JOB.json: model, data_dir, flags, transport, conversations, rounds,
+rounds_max, and of earlier phases cold_s and second_turns.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from engine import Engine, grown, loaded_tokens, transfer_config, wait_stopped
 from process import Kvgated
-from vllm_report import settings
+from vllm_report import is_steady, settings
 from vllm_text import Conversation
 
 ANSWER_TOKENS = 16
@@ -202,7 +203,7 @@ def warm(job: dict[str, Any], restart_daemon: bool) -> dict[str, Any]:
     result["workload"] = _difference(before, phase.engine.counts())
     result["prompts"] = prompts
     before = phase.engine.counts()
-    for _ in range(job["rounds"]):
+    while _more_rounds(job, result["rounds"]):
         if restart_daemon:
             phase.engine.settle()
             phase.daemon.stop()
@@ -218,6 +219,18 @@ def warm(job: dict[str, Any], restart_daemon: bool) -> dict[str, Any]:
     if restart_daemon:
         phase.daemon.stop()
     return {**result, **phase.requests()}
+
+
+def _more_rounds(job: dict[str, Any], rounds: list[list[dict[str, Any]]]) -> bool:
+    """Those asked for; then as many again while the medians are not steady, up to rounds_max."""
+    done, asked = len(rounds), job["rounds"]
+    if done < asked or done >= job["rounds_max"]:
+        return done < asked
+    doubled = done % asked == 0 and (done // asked).bit_count() == 1  # asked, 2, 4 … times asked
+    if not doubled:
+        return True
+    times = [[answer["ttft_s"] for answer in answers] for answers in rounds]
+    return not is_steady([s / c for r in times for s, c in zip(r, job["cold_s"], strict=True)])
 
 
 def _difference(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:

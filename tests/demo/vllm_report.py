@@ -13,15 +13,16 @@ from typing import Any
 MIB = 1 << 20
 TIERS = ("memory", "disk", "backend", "peer")
 GOALS = {"memory": 0.05, "disk": 0.08}
+STEADY = 0.05  # half of the 95 % interval, as a part of the median
 FAULTS = ("SIGSTOP", "killed mid-run", "absent")
 RSS_BASE_BYTES = 200 * MIB + 256 * MIB  # a daemon's own, and what gRPC may hold of requests
 CONNECTIONS = 8
 
 
 def settings(transport: str) -> dict[str, Any]:
-    """The connector's settings in the demo, where they are not the defaults."""
-    shared = {"verify": "always", "staging_bytes": 64 * MIB, "load_slack_ms": 2000}
-    return shared if transport == "local" else {**shared, "lookup_timeout_ms": 50}
+    """The connector's settings in the demo, where they are not the defaults. Every block is
+    verified, as the demo counts verified hits."""
+    return {"verify": "always", "staging_bytes": 64 * MIB}
 
 
 class Report:
@@ -130,7 +131,9 @@ class Report:
         return {tier: int(counts.get(f"loaded_tokens_{tier}", 0)) for tier in TIERS}
 
     def rows(self, command: str) -> list[dict[str, Any]]:
-        rows = [
+        longest = max(answer["prompt_tokens"] for answer in self._r["plain"]["cold"])
+        rows = [_row("vllm_prompt", longest, "tokens", "", None, None)]
+        rows += [
             self._time_row(f"vllm_ttft_{name}", self._pairs(name), GOALS.get(name))
             for name in ("cold", "memory", "disk", "own")
         ]
@@ -141,14 +144,14 @@ class Report:
         saved = self._r["cold"]["counts"].get("saved_bytes", 0)
         disk = self._r["disk_bytes"]
         rows.append(_row("kvgated_disk", disk, "bytes", "bytes saved", saved, None))
-        failed = _row("failed_requests", self.failed_requests(), "requests", "", 0, "<= 0")
+        failed = _row("failed_requests", self.failed_requests(), "requests", "", None, "<= 0")
         failed["pass"] = failed["value"] == 0
         rows.append(failed)
         for phase in ("memory", "disk"):
             tokens = self.tokens_by_tier(phase)
             for tier in ("memory", "disk"):
                 name = f"verified_hit_tokens_{tier}_in_phase_{phase}"
-                rows.append(_row(name, tokens[tier], "tokens", "", 0, None))
+                rows.append(_row(name, tokens[tier], "tokens", "", None, None))
         common = {**_origin(), "machine": _machine(), "command": command}
         return [{**row, **common} for row in rows]
 
@@ -161,7 +164,8 @@ class Report:
         row = _row(name, value, "s", "cold, no connector", cold, goal_text)
         ratios = [value / reference for value, reference in pairs]
         row["ratio"] = statistics.median(ratios)
-        row["pass"] = row["ratio"] <= goal if goal else None
+        steady = "noisy" if not is_steady(ratios) else row["ratio"] <= (goal or 0)
+        row["pass"] = steady if goal else None
         row["runs"] = pairs
         row["ci95"] = _half_width(ratios)
         return row
@@ -193,12 +197,13 @@ class Report:
             by_tier = ", ".join(f"{tokens[tier]} from {tier}" for tier in TIERS if tokens[tier])
             lines.append(
                 f"phase {phase}: {self._r[phase]['prompts']} prompts of about {max(asked)} tokens; "
-                f"verified hit tokens: {by_tier or 'none'}; "
-                f"{int(counts.get('load_failures', 0))} failed loads"
+                f"verified hit tokens: {by_tier or 'none'}; {_failures(counts)}"
             )
         for tier in ("memory", "disk"):
+            timed = self._r[tier]["timed"]
             if missed := self.misses(tier):
-                lines.append(f"timed from {tier}: {missed} prompts were not loaded whole in time")
+                lines.append(f"timed from {tier}: {missed} prompts not loaded whole")
+            lines.append(f"timed from {tier}: {_failures(timed)}; {_load_times(timed)}")
         if differing := self._own_differs():
             lines.append(
                 f"{differing} of {len(self._cold)} documents: vLLM's own hit answers otherwise "
@@ -275,13 +280,37 @@ class Report:
         figure.savefig(path, dpi=120)
 
 
+def _failures(counts: dict[str, float]) -> str:
+    """Of loads and look-ups; those that missed their deadline are a matter of the machine."""
+    number = {name: int(value) for name, value in counts.items()}
+    return (
+        f"{number.get('load_failures', 0)} failed loads, "
+        f"{number.get('load_miss_deadline', 0)} of them past their deadline; "
+        f"{number.get('lookup_failures', 0)} failed look-ups, "
+        f"{number.get('advised_recompute', 0)} times computing was quicker"
+    )
+
+
+def _load_times(counts: dict[str, float]) -> str:
+    loads = counts.get("loads", 0)
+    if not loads:
+        return "no load"
+    took, forecast = (counts.get(name, 0) / loads for name in ("load_ms_sum", "forecast_ms_sum"))
+    return f"a load took {took:.0f} ms, its forecast was {forecast:.0f} ms"
+
+
 def _hit_tokens(answer: dict[str, Any]) -> int:
     """The whole blocks of 32 tokens before the last token."""
     return int((answer["prompt_tokens"] - 1) // 32 * 32)
 
 
 def _row(
-    name: str, value: float, unit: str, reference_name: str, reference: float, goal: str | None
+    name: str,
+    value: float,
+    unit: str,
+    reference_name: str,
+    reference: float | None,
+    goal: str | None,
 ) -> dict[str, Any]:
     ratio = value / reference if reference else None
     passed = None
@@ -306,6 +335,10 @@ def _half_width(ratios: list[float]) -> float:
     chooser = random.Random(0)
     medians = sorted(statistics.median(chooser.choices(ratios, k=len(ratios))) for _ in range(1000))
     return (medians[974] - medians[25]) / 2
+
+
+def is_steady(ratios: list[float]) -> bool:
+    return _half_width(ratios) <= STEADY * statistics.median(ratios)
 
 
 def _git(*arguments: str) -> str:
