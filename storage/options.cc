@@ -75,6 +75,9 @@ absl::Status StoreOptions::Validate() const {
   if (disk.posix_threads == 0 || disk.posix_threads > 256) {
     return OutOfRange("disk.posix_threads", disk.posix_threads, "in 1..256");
   }
+  if (namespaces_a_tenant_max == 0) {
+    return OutOfRange("namespaces_a_tenant_max", namespaces_a_tenant_max, "at least 1");
+  }
   if (namespaces_max == 0 || namespaces_max > 65535) {
     return OutOfRange("namespaces_max", namespaces_max, "in 1..65535");
   }

@@ -35,6 +35,7 @@ struct StoreOptions {
   LogOptions log;
   DiskOptions disk;
   uint32_t namespaces_max = 1024;
+  uint32_t namespaces_a_tenant_max = 256;
   uint32_t pin_tokens_max = 4096;  // a tenant
   double pinned_share_max = 0.25;  // of memory
   uint64_t index_blocks_max = 16u << 20;

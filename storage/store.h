@@ -36,13 +36,12 @@
 #include "proto/wire/key.h"
 #include "storage/base/clock.h"
 #include "storage/options.h"
+#include "storage/store_report.h"
 
 namespace kvgate::storage {
 
 // Of what the log writes (storage/log/format.h); a daemon refuses directories of a later one.
 inline constexpr uint32_t kDiskFormatVersion = 1;
-
-using NamespaceId = uint32_t;  // on disk, never reused; 0 = none
 
 enum class Tier : uint8_t { kNone = 0, kMemory = 1, kDisk = 2 };
 enum class Durability : uint8_t {
@@ -131,6 +130,7 @@ struct LookupRequest {
   NamespaceId ns = 0;
   std::vector<LookupQuery> queries;
   uint32_t first_wanted_tokens = 0;
+  double recompute_ms_per_token = 0;  // the client's estimate, for the time that hits save
   uint32_t pin_ms = 0;
   bool stage = false;
   absl::Time answer_by = absl::InfiniteFuture();  // staged only
@@ -294,6 +294,11 @@ class Store {
 
   virtual absl::StatusOr<ScanResult> Scan(NamespaceId ns /* 0 = all */, std::string_view cursor,
                                           uint32_t limit) = 0;
+  // What is known of a key, why it left, and which other namespaces of the tenant hold it.
+  virtual absl::StatusOr<Explanation> Explain(NamespaceId ns, std::string_view key) = 0;
+  virtual std::vector<RequestUse> RecentRequests(size_t max) const = 0;  // newest first
+  virtual std::vector<NamespaceUse> NamespaceUses() const = 0;
+
   virtual StoreFacts facts() const = 0;
   virtual void VisitCounters(const CounterVisitor& visitor) const = 0;
   virtual const PoolExport* pool_export() const = 0;

@@ -22,6 +22,9 @@ namespace kvgate::storage {
   X(get_misses_io_error_total)    \
   X(get_bytes_memory_total)       \
   X(get_bytes_disk_total)         \
+  X(hit_tokens_memory_total)      \
+  X(hit_tokens_disk_total)        \
+  X(recompute_saved_us_total)     \
   X(set_stored_total)             \
   X(set_held_total)               \
   X(set_not_admitted_total)       \
@@ -40,6 +43,7 @@ namespace kvgate::storage {
   X(evictions_to_disk_total)      \
   X(evictions_lost_total)         \
   X(evicted_bytes_total)          \
+  X(eviction_age_seconds_total)   \
   X(expired_total)                \
   X(corrupt_total)                \
   X(disk_reads_total)             \

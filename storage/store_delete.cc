@@ -76,6 +76,7 @@ bool StoreImpl::DeleteOne(const DeleteRequest& request, std::string_view key,
     if (request.group && entry.id.group != *request.group) continue;
     if (request.shard && entry.id.shard != *request.shard) continue;
     found = found || Live(entry);
+    Departed(entry.id, Departure::kDeleted);
     RemoveEntry(entry);
   }
   RecordMeta tombstone;

@@ -15,8 +15,15 @@ namespace {
 
 class GetCall final : public WaitingCall {
  public:
-  GetCall(GetDone done, size_t keys, bool prefix_only, StoreCounters* counters)
-      : done_(std::move(done)), prefix_only_(prefix_only), counters_(counters), results_(keys) {}
+  // `tokens` that a hit saves; `use` of the namespace.
+  GetCall(GetDone done, size_t keys, bool prefix_only, uint32_t tokens, StoreCounters* counters,
+          std::shared_ptr<NamespaceCounters> use)
+      : done_(std::move(done)),
+        prefix_only_(prefix_only),
+        tokens_(tokens),
+        counters_(counters),
+        use_(std::move(use)),
+        results_(keys) {}
 
   void OnLoaded(uint32_t index, GetState state, const BlockRef& block) override {
     if (finished) return;
@@ -48,6 +55,7 @@ class GetCall final : public WaitingCall {
         Count(memory ? c.get_hits_memory_total : c.get_hits_disk_total);
         Count(memory ? c.get_bytes_memory_total : c.get_bytes_disk_total,
               result.block.bytes().size());
+        CountTokens(memory);
         break;
       }
       case GetState::kMiss:
@@ -67,9 +75,19 @@ class GetCall final : public WaitingCall {
     }
   }
 
+  void CountTokens(bool memory) {
+    if (tokens_ == 0) return;
+    Count(memory ? counters_->hit_tokens_memory_total : counters_->hit_tokens_disk_total, tokens_);
+    Count(memory ? use_->hit_tokens_memory : use_->hit_tokens_disk, tokens_);
+    const double ms = tokens_ * use_->recompute_ms_per_token.load(std::memory_order_relaxed);
+    Count(counters_->recompute_saved_us_total, static_cast<uint64_t>(ms * 1000));
+  }
+
   GetDone done_;
   const bool prefix_only_;
+  const uint32_t tokens_;
   StoreCounters* const counters_;
+  const std::shared_ptr<NamespaceCounters> use_;
   std::vector<GetResult> results_;
 };
 
@@ -126,8 +144,11 @@ void StoreImpl::Get(const GetRequest& request, GetDone done) {
   if (!keys.ok()) return done(keys.status());
   if (absl::Status status = EnterCall(); !status.ok()) return done(status);
 
-  auto call =
-      std::make_shared<GetCall>(std::move(done), keys->size(), request.prefix_only, &counters_);
+  // A token's KV is counted once, not once a group and shard.
+  const uint32_t tokens =
+      request.group == 0 && request.shard == 0 ? (*ns)->BlockTokens(request.group) : 0;
+  auto call = std::make_shared<GetCall>(std::move(done), keys->size(), request.prefix_only, tokens,
+                                        &counters_, (*ns)->use);
   call->answer_by = request.answer_by;
   Deferred deferred;
   absl::MutexLock lock(&mu_);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // StoreImpl: the state that the store's verbs share, and the steps that several of them need.
-// The verbs: store_get.cc, store_set.cc, store_delete.cc, store_lookup.cc, store_tools.cc; the way
+// The verbs: store_get.cc, store_set.cc, store_delete.cc, store_lookup.cc, store_tools.cc,
+// store_explain.cc; the way
 // to and from the log: store_load.cc, store_append.cc, store_reclaim.cc; life: store_open.cc.
 //
 // How it is kept right
@@ -43,6 +44,7 @@
 #include "storage/memory/pool.h"
 #include "storage/store.h"
 #include "storage/store_counters.h"
+#include "storage/store_history.h"
 #include "storage/store_namespaces.h"
 #include "storage/store_pins.h"
 #include "storage/store_threads.h"
@@ -130,6 +132,9 @@ class StoreImpl final : public Store, private LogOwner {
   uint32_t Pin(NamespaceId ns, uint64_t token, uint32_t pin_ms) override;
   bool Unpin(NamespaceId ns, uint64_t token) override;
   absl::StatusOr<ScanResult> Scan(NamespaceId ns, std::string_view cursor, uint32_t limit) override;
+  absl::StatusOr<Explanation> Explain(NamespaceId ns, std::string_view key) override;
+  std::vector<RequestUse> RecentRequests(size_t max) const override;
+  std::vector<NamespaceUse> NamespaceUses() const override;
   StoreFacts facts() const override;
   void VisitCounters(const CounterVisitor& visitor) const override;
   const PoolExport* pool_export() const override { return pool_.get(); }
@@ -183,12 +188,15 @@ class StoreImpl final : public Store, private LogOwner {
   // Marks the block as used in memory and for reclaim; its ancestors for reclaim only.
   void MarkUsed(const IndexEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Makes the chain up to the root younger, tail first, all shards of each key; marks it for
-  // reclaim. False when `last` is not held.
-  bool TouchChain(const Namespace& ns, const wire::Hash128& last, uint8_t group)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // reclaim. False when `last` is not held; `use` gets what was found.
+  bool TouchChain(const Namespace& ns, const wire::Hash128& last, uint8_t group,
+                  RequestUse* use = nullptr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // The key's shards alone.
   void TouchOne(const Namespace& ns, const wire::Hash128& hash, uint8_t group)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void Departed(const BlockId& id, Departure departure) {
+    history_.RecordDeparture(id, departure, clock_->Now());
+  }
   // Whether the slot holds this very key, as far as can be told.
   bool SameKey(const MemorySlot& slot, const KeyRef& key) const;
 
@@ -266,6 +274,7 @@ class StoreImpl final : public Store, private LogOwner {
   std::unique_ptr<Index> index_;
   std::unique_ptr<NamespaceDirectory> namespaces_;
   mutable StoreCounters counters_;
+  History history_;
 
   mutable absl::Mutex mu_;
   MemoryTable table_ ABSL_GUARDED_BY(mu_);

@@ -140,6 +140,7 @@ BlockRef StoreImpl::PublishLoad(Load* load) {
   slot.block = std::make_shared<const MemoryBlock>(std::move(load->buffer), load->length, load->crc,
                                                    load->prefix_crc);
   slot.key = std::move(load->key);
+  slot.used_s = clock_->CacheSeconds();
   slot.write = WriteState::kWritten;
   const BlockRef block(slot.block);
   const uint32_t number = table_.Add(std::move(slot));
@@ -160,12 +161,16 @@ void StoreImpl::EndLoad(const std::shared_ptr<Load>& load, GetState state) {
   }
   if (state == GetState::kCorrupt) {
     Count(counters_.corrupt_total);
+    Departed(load->id, Departure::kCorrupt);
     const std::optional<IndexEntry> entry = index_->Find(load->id);
     if (entry && entry->version == load->version && entry->place == load->place &&
         entry->memory_slot == kNoMemorySlot) {
       RemoveEntry(*entry);
     }
   }
+  bool late = state == GetState::kNotReady;
+  for (const Load::Waiter& waiter : load->waiters) late = late || waiter.call->finished;
+  if (late) Departed(load->id, Departure::kLate);
   for (const Load::Waiter& waiter : load->waiters) {
     waiter.call->OnLoaded(waiter.index, state, block);
     Settle(waiter.call.get(), &deferred);

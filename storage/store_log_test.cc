@@ -360,6 +360,20 @@ TEST_F(StoreLog, EveryAliasOfAnIdentityKeepsItOverARestart) {
   }
 }
 
+TEST_F(StoreLog, ATenantHasABoundedNumberOfNamespaces) {
+  options_.namespaces_a_tenant_max = 2;
+  Restart();
+  wire::Identity identity = TestIdentity();
+  for (const char* layout : {"b", "c"}) {
+    identity.layout = layout;
+    const bool fits = layout == std::string("b");
+    const auto opened = store_->OpenNamespace("tenant", "", identity);
+    EXPECT_EQ(opened.ok(), fits) << opened.status();
+    EXPECT_TRUE(store_->OpenNamespace("another", "", identity).ok());
+  }
+  EXPECT_TRUE(store_->OpenNamespace("tenant", "", TestIdentity()).ok());
+}
+
 TEST_F(StoreLog, AnIdentityHasABoundedNumberOfAliases) {
   for (size_t i = 0; i < kAliasesMax; ++i) {
     ASSERT_TRUE(store_->OpenNamespace("tenant", "a" + std::to_string(i), TestIdentity()).ok());

@@ -142,6 +142,8 @@ LookupResult StoreImpl::EvaluateLookup(LookupPlan* plan, bool memory_only) {
     result.groups.push_back(HeldOf(query, result.boundary_tokens));
     Count(counters_.lookup_keys_total, query.keys.size());
     Count(counters_.lookup_keys_held_total, result.groups.back().held);
+    Count(plan->ns->use->keys_asked, query.keys.size());
+    Count(plan->ns->use->keys_held, result.groups.back().held);
     const auto needed = query.Needed(result.boundary_tokens / query.block_tokens);
     for (uint32_t i = needed.first; i < needed.end; ++i) {
       (query.found[i].tier == Tier::kDisk ? disk_bytes : memory_bytes) +=
@@ -164,7 +166,8 @@ void StoreImpl::TouchLookup(const LookupPlan& plan) {
         id.shard = static_cast<uint8_t>(shard);
         const std::optional<IndexEntry> entry = index_->Find(id);
         if (!entry) continue;
-        if (entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot);
+        if (entry->memory_slot != kNoMemorySlot)
+          table_.Touch(entry->memory_slot, clock_->CacheSeconds());
         if (!entry->hit) index_->MarkHit(id);
       }
     }
@@ -262,6 +265,11 @@ void StoreImpl::Lookup(const LookupRequest& request, LookupDone done) {
   auto plan = PlanLookup(request);
   if (!plan.ok()) return done(plan.status());
   if (absl::Status status = EnterCall(); !status.ok()) return done(status);
+  NamespaceCounters& use = *plan->ns->use;
+  Count(use.lookups);
+  if (request.recompute_ms_per_token > 0) {
+    use.recompute_ms_per_token.store(request.recompute_ms_per_token, std::memory_order_relaxed);
+  }
   if (!request.stage) {
     LookupResult result;
     {

@@ -27,6 +27,7 @@ std::optional<IndexEntry> StoreImpl::FindLive(const BlockId& id) {
   std::optional<IndexEntry> entry = index_->Find(id);
   if (!entry || Live(*entry)) return entry;
   Count(counters_.expired_total);
+  Departed(id, Departure::kExpired);
   RemoveEntry(*entry);
   return std::nullopt;
 }
@@ -61,6 +62,7 @@ bool StoreImpl::FamilyMayLeave(const BlockId& id) const {
 void StoreImpl::Evict(uint32_t number) {
   const MemorySlot slot = table_.Remove(number);
   pins_.Moved(slot.id, /*in_memory=*/false);
+  Count(counters_.eviction_age_seconds_total, clock_->CacheSeconds() - slot.used_s);
   Count(counters_.evicted_bytes_total, slot.block->bytes().size());
   const std::optional<IndexEntry> entry = index_->Find(slot.id);
   KVGATE_CHECK(entry && entry->memory_slot == number && entry->version == slot.version);
@@ -69,6 +71,7 @@ void StoreImpl::Evict(uint32_t number) {
     Count(counters_.evictions_to_disk_total);
   } else {
     index_->Erase(slot.id, slot.version);
+    Departed(slot.id, Departure::kEvicted);
     Count(counters_.evictions_lost_total);
   }
 }
@@ -137,7 +140,7 @@ PoolBuffer StoreImpl::AllocateEvicting(uint64_t bytes) {
 }
 
 void StoreImpl::MarkUsed(const IndexEntry& entry) {
-  if (entry.memory_slot != kNoMemorySlot) table_.Touch(entry.memory_slot);
+  if (entry.memory_slot != kNoMemorySlot) table_.Touch(entry.memory_slot, clock_->CacheSeconds());
   index_->MarkHit(entry.id);
   // A hit descendant keeps its ancestors on disk. The walk ends at one that is marked already, so
   // that repeated hits cost one step.
@@ -157,11 +160,13 @@ void StoreImpl::TouchOne(const Namespace& ns, const wire::Hash128& hash, uint8_t
   for (uint32_t shard = 0; shard < ns.shards; ++shard) {
     id.shard = static_cast<uint8_t>(shard);
     const std::optional<IndexEntry> entry = index_->Find(id);
-    if (entry && entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot);
+    if (entry && entry->memory_slot != kNoMemorySlot)
+      table_.Touch(entry->memory_slot, clock_->CacheSeconds());
   }
 }
 
-bool StoreImpl::TouchChain(const Namespace& ns, const wire::Hash128& last, uint8_t group) {
+bool StoreImpl::TouchChain(const Namespace& ns, const wire::Hash128& last, uint8_t group,
+                           RequestUse* use) {
   bool found = false;
   BlockId id{ns.info.id, last, group, 0};
   for (uint32_t steps = 0; !id.hash.zero() && steps < kChainKeysMax; ++steps) {
@@ -173,10 +178,13 @@ bool StoreImpl::TouchChain(const Namespace& ns, const wire::Hash128& last, uint8
       if (!entry) continue;
       held = true;
       parent = entry->parent;
-      if (entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot);
+      if (entry->memory_slot != kNoMemorySlot)
+        table_.Touch(entry->memory_slot, clock_->CacheSeconds());
       index_->MarkHit(id);
+      if (use != nullptr) use->bytes += entry->length;
     }
     if (!held) break;
+    if (use != nullptr) ++use->blocks;
     if (steps == 0) found = true;
     id.hash = parent;
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/store_namespaces.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 
 namespace kvgate::storage {
@@ -47,6 +49,20 @@ absl::Status NamespaceDirectory::CheckAlias(std::string_view tenant, std::string
       " there and ", new_value, " here; use another alias for another model"));
 }
 
+absl::Status NamespaceDirectory::CheckRoom(std::string_view tenant) const {
+  if (by_id_.size() >= namespaces_max_) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("namespaces: ", by_id_.size(), ", limit namespaces_max = ", namespaces_max_));
+  }
+  const auto held = std::count_if(by_id_.begin(), by_id_.end(), [&](const auto& entry) {
+    return entry.second->info.tenant == tenant;
+  });
+  if (held < tenant_max_) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("namespaces of tenant \"", std::string(tenant), "\": ", held,
+                   ", limit namespaces_a_tenant_max = ", tenant_max_));
+}
+
 absl::Status NamespaceDirectory::Persist(const NamespaceInfo& info,
                                          const std::vector<std::string>& aliases,
                                          const std::string& canonical) {
@@ -68,6 +84,7 @@ void NamespaceDirectory::Publish(NamespaceInfo info, std::vector<std::string> al
   const NamespaceId id = info.id;
   ns->info = std::move(info);
   ns->aliases = std::move(aliases);
+  if (const auto before = by_id_.find(id); before != by_id_.end()) ns->use = before->second->use;
   by_id_[id] = std::move(ns);
 }
 
@@ -108,10 +125,7 @@ absl::StatusOr<NamespaceInfo> NamespaceDirectory::Open(std::string_view tenant,
     }
     info.identity = identity;
   } else {
-    if (by_id_.size() >= namespaces_max_) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "namespaces: ", by_id_.size(), ", limit namespaces_max = ", namespaces_max_));
-    }
+    if (absl::Status status = CheckRoom(tenant); !status.ok()) return status;
     info.id = log_ != nullptr ? log_->NextNamespaceId() : next_id_++;
     info.tenant = tenant;
     info.identity = identity;
@@ -129,6 +143,14 @@ std::shared_ptr<const Namespace> NamespaceDirectory::Find(NamespaceId id) const 
   absl::ReaderMutexLock lock(&mu_);
   const auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : it->second;
+}
+
+std::vector<std::shared_ptr<const Namespace>> NamespaceDirectory::AllNamespaces() const {
+  absl::ReaderMutexLock lock(&mu_);
+  std::vector<std::shared_ptr<const Namespace>> all;
+  all.reserve(by_id_.size());
+  for (const auto& [id, ns] : by_id_) all.push_back(ns);
+  return all;
 }
 
 std::vector<NamespaceInfo> NamespaceDirectory::All() const {

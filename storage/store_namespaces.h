@@ -5,9 +5,12 @@
 // Promises: an id never changes its meaning and is never given twice; a namespace is durable in the
 // log's checkpoint before it is answered, when there is a log, and so is each of its aliases.
 // Threads: thread-safe. Ownership: Find shares an immutable Namespace. Errors: canonical; texts
-// name field, value and limit. Limits: namespaces_max, kAliasesMax a namespace.
+// name field, value and limit. Limits: namespaces_max in all and
+// namespaces_a_tenant_max (what a log brings along counts, and is never refused), kAliasesMax a
+// namespace.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -26,8 +29,16 @@
 
 namespace kvgate::storage {
 
+// Counted since start, through every version of a Namespace.
+struct NamespaceCounters {
+  std::atomic<uint64_t> lookups{0}, keys_asked{0}, keys_held{0}, blocks_stored{0};
+  std::atomic<uint64_t> hit_tokens_memory{0}, hit_tokens_disk{0};
+  std::atomic<double> recompute_ms_per_token{0};  // as the last Lookup that knew it said
+};
+
 struct Namespace {
   NamespaceInfo info;
+  std::shared_ptr<NamespaceCounters> use = std::make_shared<NamespaceCounters>();
   std::vector<std::string> aliases;  // first given first; info.alias is the first
   uint32_t shards = 1;
   // Of a group's blocks; 0 when the identity has no such group.
@@ -47,8 +58,8 @@ inline constexpr size_t kAliasesMax = 64;
 class NamespaceDirectory {
  public:
   // `log` may be null and outlives the table.
-  NamespaceDirectory(uint32_t namespaces_max, Log* log)
-      : namespaces_max_(namespaces_max), log_(log) {}
+  NamespaceDirectory(uint32_t namespaces_max, uint32_t namespaces_a_tenant_max, Log* log)
+      : namespaces_max_(namespaces_max), tenant_max_(namespaces_a_tenant_max), log_(log) {}
 
   // Takes over what the log knows. Once, before anything else.
   absl::Status Load();
@@ -57,6 +68,7 @@ class NamespaceDirectory {
                                      const wire::Identity& identity);
   std::shared_ptr<const Namespace> Find(NamespaceId id) const;
   std::vector<NamespaceInfo> All() const;
+  std::vector<std::shared_ptr<const Namespace>> AllNamespaces() const;
 
  private:
   using TenantDigest = std::pair<std::string, wire::IdentityDigest>;
@@ -65,12 +77,13 @@ class NamespaceDirectory {
   absl::Status CheckAlias(std::string_view tenant, std::string_view alias,
                           const wire::Identity& identity, const wire::IdentityDigest& digest) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::Status CheckRoom(std::string_view tenant) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Persist(const NamespaceInfo& info, const std::vector<std::string>& aliases,
                        const std::string& canonical) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void Publish(NamespaceInfo info, std::vector<std::string> aliases)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const uint32_t namespaces_max_;
+  const uint32_t namespaces_max_, tenant_max_;
   Log* const log_;
 
   mutable absl::Mutex mu_;

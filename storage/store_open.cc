@@ -34,6 +34,7 @@ PinLimits PinLimitsOf(const StoreOptions& options) {
 StoreImpl::StoreImpl(const StoreOptions& options, Clock* clock)
     : options_(options),
       clock_(clock),
+      history_(clock->Now()),
       table_(NewLruPolicy()),
       pins_(PinLimitsOf(options)),
       tickets_(options.memory.bytes_max / 2),
@@ -86,7 +87,8 @@ absl::Status StoreImpl::Start(const LogOpener& open_log, std::vector<LockFile> l
   if (log_ != nullptr) {
     if (absl::Status status = Recover(); !status.ok()) return status;
   }
-  namespaces_ = std::make_unique<NamespaceDirectory>(options_.namespaces_max, log_.get());
+  namespaces_ = std::make_unique<NamespaceDirectory>(options_.namespaces_max,
+                                                     options_.namespaces_a_tenant_max, log_.get());
   return namespaces_->Load();
 }
 

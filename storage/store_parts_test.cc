@@ -240,6 +240,7 @@ TEST(StoreOptions, DefaultsAreValidAndBadFieldsAreNamed) {
   refused([](StoreOptions* o) { o->log.segment_bytes = 5; }, "log.segment_bytes");
   refused([](StoreOptions* o) { o->disk.queue_depth = 0; }, "disk.queue_depth");
   refused([](StoreOptions* o) { o->namespaces_max = 0; }, "namespaces_max");
+  refused([](StoreOptions* o) { o->namespaces_a_tenant_max = 0; }, "namespaces_a_tenant_max");
   refused([](StoreOptions* o) { o->pin_tokens_max = 0; }, "pin_tokens_max");
   refused([](StoreOptions* o) { o->pinned_share_max = 0.9; }, "pinned_share_max");
   refused([](StoreOptions* o) { o->index_blocks_max = 0; }, "index_blocks_max");

@@ -54,6 +54,7 @@ void StoreImpl::Forget(uint32_t segment, std::span<const RecordMeta> records,
     Count(counters_.reclaim_forgotten_total);
     if (entry->memory_slot == kNoMemorySlot) {
       index_->Erase(entry->id, entry->version);
+      Departed(entry->id, Departure::kReclaimed);
     } else {
       index_->SetPlace(entry->id, entry->version, places[i], Place{});
       table_.at(entry->memory_slot).write = WriteState::kNone;

@@ -152,7 +152,7 @@ SetResult StoreImpl::PublishSet(const Namespace& ns, const SetRequest& request, 
   slot.block = std::make_shared<const MemoryBlock>(std::move(value.buffer), value.length,
                                                    value.block_crc, value.prefix_crc);
   slot.key = std::string(item.key);
-  slot.written_s = clock_->CacheSeconds();
+  slot.written_s = slot.used_s = clock_->CacheSeconds();
   slot.producer = request.producer;
   slot.supersedes = overwrite;
   entry.memory_slot = table_.Add(std::move(slot));
@@ -161,6 +161,7 @@ SetResult StoreImpl::PublishSet(const Namespace& ns, const SetRequest& request, 
   if (old_slot != kNoMemorySlot) table_.Remove(old_slot);
   pins_.Moved(entry.id, /*in_memory=*/true);
   Count(counters_.set_stored_total);
+  Count(ns.use->blocks_stored);
   Count(counters_.set_bytes_total, value.length);
   return WriteThrough(entry, std::string(item.key), overwrite, i, call, deferred);
 }
@@ -266,6 +267,10 @@ void StoreImpl::Set(const SetRequest& request, SetDone done) {
       refused = result.state == SetState::kDataLoss ||
                 ((*ns)->FullAttention(request.group) &&
                  (result.state == SetState::kNoSpace || result.state == SetState::kTooLarge));
+    }
+    if (result.state == SetState::kNoSpace || result.state == SetState::kTooLarge ||
+        result.state == SetState::kNotAdmitted || result.state == SetState::kDataLoss) {
+      Departed({request.ns, hash, request.group, request.shard}, Departure::kRefused);
     }
     Deferred deferred;
     absl::MutexLock lock(&mu_);

@@ -13,14 +13,25 @@ namespace kvgate::storage {
 
 bool StoreImpl::Touch(NamespaceId ns_id, std::string_view last_key, uint8_t group,
                       const Hints& hints) {
-  (void)hints;  // the doors count them; nothing here depends on them
   auto ns = FindNamespace(ns_id);
   if (!ns.ok() || !CheckGroup(**ns, group).ok() || !CheckKey("last_key", last_key).ok()) {
     return false;
   }
   const wire::Hash128 hash = wire::HashKey(secret_, (*ns)->info.ns_digest, last_key);
-  absl::MutexLock lock(&mu_);
-  return !closing_ && TouchChain(**ns, hash, group);
+  RequestUse use;
+  {
+    absl::MutexLock lock(&mu_);
+    if (closing_ || !TouchChain(**ns, hash, group, &use)) return false;
+  }
+  use.ns = ns_id;
+  use.at = clock_->Now();
+  use.group = group;
+  use.tokens = uint64_t{use.blocks} * (*ns)->BlockTokens(group);
+  use.prompt_tokens = hints.prompt_tokens;
+  use.output_tokens = hints.output_tokens;
+  use.turn = hints.turn;
+  history_.RecordRequest(use);
+  return true;
 }
 
 uint32_t StoreImpl::Pin(NamespaceId ns, uint64_t token, uint32_t pin_ms) {

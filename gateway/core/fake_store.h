@@ -46,6 +46,11 @@ class NamespaceStore : public storage::Store {
                                            uint32_t) override {
     return No();
   }
+  absl::StatusOr<storage::Explanation> Explain(storage::NamespaceId, std::string_view) override {
+    return No();
+  }
+  std::vector<storage::RequestUse> RecentRequests(size_t) const override { return {}; }
+  std::vector<storage::NamespaceUse> NamespaceUses() const override { return {}; }
   storage::StoreFacts facts() const override { return facts_now; }
   void VisitCounters(const storage::CounterVisitor&) const override {}
   const storage::PoolExport* pool_export() const override { return nullptr; }

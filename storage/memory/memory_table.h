@@ -58,6 +58,7 @@ struct MemorySlot {
   std::shared_ptr<const MemoryBlock> block;  // null: free slot
   std::string key;                           // empty when it was loaded by handle
   uint32_t written_s = 0;
+  uint32_t used_s = 0;  // cache seconds of the last use
   uint64_t producer = 0;
   bool supersedes = false;
   WriteState write = WriteState::kNone;
@@ -70,7 +71,10 @@ class MemoryTable {
   uint32_t Add(MemorySlot slot);
   // The block as it was; its bytes live on as long as somebody holds them.
   MemorySlot Remove(uint32_t number);
-  void Touch(uint32_t number) { policy_->Touch(number); }
+  void Touch(uint32_t number, uint32_t now_s) {
+    slots_[number].used_s = now_s;
+    policy_->Touch(number);
+  }
 
   MemorySlot& at(uint32_t number) { return slots_[number]; }
   const MemorySlot& at(uint32_t number) const { return slots_[number]; }
