@@ -2,6 +2,7 @@
 """Random Llamas with a tokenizer, made offline: what the engine tests and the demo run.
 
     python models.py tiny DIR     2 layers, hidden 64: starts in seconds, 4 KiB of KV a layer block
+    python models.py hybrid DIR   4 such layers, every other one with a window of 64 tokens
     python models.py demo DIR     16 layers, hidden 1024: 512 KiB of KV a block of 32 tokens
 Deterministic: the same weights each time. Random weights compute as much as trained ones.
 """
@@ -22,6 +23,18 @@ SHAPES: dict[str, dict[str, Any]] = {
         "head_dim": 32,
         "vocab_size": 512,
         "initializer_range": 0.3,
+    },
+    "hybrid": {  # of layers of two kinds
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "vocab_size": 512,
+        "initializer_range": 0.3,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "sliding_window": 64,
     },
     "demo": {
         "hidden_size": 1024,

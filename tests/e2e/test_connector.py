@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,21 @@ import pytest
 import torch
 from conftest import Daemon
 from driver import BLOCK, BLOCKS, LAYERS, PAGE_BYTES
+from engine import WAIT_S
 from kvgate import Client
 from kvgate.vllm.connector import KvgateConnector
 from kvgate.vllm.identity import Unsupported, build_identity, weights_digest
+from kvgate.vllm.messages import StepMetadata
 from kvgate.vllm.settings import Settings, SettingsError
 from kvgate.vllm.stats import KvgateStats, Recorder
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from vllm import SamplingParams
 from vllm.config import KVTransferConfig
 from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
-from vllm.distributed.kv_transfer.kv_connector.v1 import KVConnectorRole
+from vllm.distributed.kv_transfer.kv_connector.v1 import KVConnectorRole, SupportsHMA
 from vllm.engine.arg_utils import EngineArgs
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec
+from vllm.v1.request import Request
 
 CONNECTOR = {
     "kv_connector": "KvgateConnector",
@@ -136,6 +143,47 @@ def test_delivery_is_not_required(config: Any, daemon: Daemon) -> None:
     connector.shutdown()
 
 
+def test_vllm_makes_one_group_of_hybrid_layers_because_several_are_not_moved() -> None:
+    assert not issubclass(KvgateConnector, SupportsHMA)
+
+
+def test_a_finished_request_never_holds_its_blocks(config: Any, daemon: Daemon) -> None:
+    connector = make(config, transfer(daemon))
+    request = Request("r", list(range(3, 200)), SamplingParams(max_tokens=8), None)
+    request.block_hashes = [bytes([i]) * 32 for i in range(6)]
+    assert connector.get_num_new_matched_tokens(request, 0) == (0, False)
+    request.num_computed_tokens = 197
+    assert connector.request_finished(request, [1, 2, 3, 4, 5, 6, 7]) == (False, None)
+    assert connector.scheduler.wait_errands(WAIT_S)
+    assert connector.get_kv_connector_stats().data["touches"] == 1
+    connector.shutdown()
+
+
+def test_nothing_waits_for_a_layer(config: Any, daemon: Daemon) -> None:
+    """Loads are asynchronous, and a block is saved whole."""
+    connector = make(config, transfer(daemon), KVConnectorRole.WORKER)
+    connector.bind_connector_metadata(StepMetadata())
+    connector.wait_for_layer_load(LAYERS[0])
+    connector.save_kv_layer(LAYERS[0], None, None)
+    assert connector.get_kv_connector_stats() is None
+    connector.shutdown()
+
+
+def test_each_counter_is_a_label_on_the_prometheus_page(config: Any) -> None:
+    registry = CollectorRegistry()
+    types = {kind: partial(kind, registry=registry) for kind in (Counter, Gauge, Histogram)}
+    metrics = KvgateConnector.build_prom_metrics(config, types, ["engine"], {0: ["0"]})
+    metrics.observe({"loads": 2, "load_ms_sum": 1.5}, engine_idx=0)
+    metrics.observe({"loads": 1}, engine_idx=0)
+    values = {
+        sample.labels["what"]: sample.value
+        for family in metrics._total.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+    assert values == {"loads": 3, "load_ms_sum": 1.5}
+
+
 # ---- nothing keeps the engine from starting ----------------------------------------------------
 
 
@@ -171,7 +219,7 @@ def test_what_is_wrong_is_logged_and_the_connector_is_off(
 
 
 def test_a_worker_that_is_off_fails_the_loads_it_is_given(config: Any) -> None:
-    from kvgate.vllm.messages import LoadJob, StepMetadata
+    from kvgate.vllm.messages import LoadJob
 
     connector = make(config, transfer(None, verify="often"), KVConnectorRole.WORKER)
     job = LoadJob("r", [5, 6], [b"a", b"b"], 0, b"", 0, 100)
@@ -234,7 +282,7 @@ def test_a_wrong_setting_names_field_and_value(extra: dict[str, Any], text: str)
 
 
 def test_defaults_are_the_promised_deadlines() -> None:
-    settings = Settings.parse({"lookup_timeout_ms": 10})
+    settings = Settings.parse({})
     assert (settings.lookup_timeout_ms, settings.save_timeout_ms) == (10, 5000)
     assert settings.load_slack_ms == 50
 
@@ -282,6 +330,39 @@ def test_what_changes_the_bytes_changes_the_identity(
     before = identity(config)
     apply(config)
     assert identity(config) != before
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "value"),
+    [
+        ("vllm.v1.attention.backends.cpu_attn", "_get_attn_isa", lambda *arguments: "other"),
+        ("vllm", "__version__", "0.33.0"),
+        ("platform", "machine", lambda: "riscv64"),
+    ],
+)
+def test_the_isa_the_engine_and_the_machine_are_in_the_identity(
+    config: Any, monkeypatch: pytest.MonkeyPatch, where: str, name: str, value: Any
+) -> None:
+    before = identity(config)
+    monkeypatch.setattr(f"{where}.{name}", value)
+    assert identity(config) != before
+
+
+@pytest.mark.parametrize("changed", ["layout", "layers", "block", "page", "hash block"])
+def test_the_form_of_the_cache_is_in_the_identity(config: Any, changed: str) -> None:
+    caches = kv_cache_config()
+    (group,) = caches.kv_cache_groups
+    if changed == "layout":
+        caches.kv_cache_layout = "LBNHC"
+    elif changed == "layers":
+        group.layer_names = group.layer_names[::-1]
+    elif changed == "block":
+        group.kv_cache_spec = replace(group.kv_cache_spec, block_size=2 * BLOCK)
+    elif changed == "page":
+        group.kv_cache_spec = replace(group.kv_cache_spec, num_kv_heads=2)
+    else:
+        caches.hash_block_size = BLOCK // 2
+    assert identity(config, caches) != identity(config)
 
 
 def test_the_hash_seed_changes_the_identity(config: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import Daemon
 from driver import BLOCK, Driver, Spy
 from engine import prompt
-from kvgate import Advice
+from kvgate import Advice, Hints
 from kvgate.vllm.messages import LoadTime, WorkerReport
 from vllm.lora.request import LoRARequest
 
@@ -81,6 +81,65 @@ def test_a_miss_is_not_looked_up_again_each_step(
     request = driver.request("r", prompt(200, seed=99))
     assert {driver.ask(request) for _ in range(5)} == {(0, False)}
     assert lookups.count == 1
+
+
+def test_a_look_up_names_the_whole_chain_and_where_it_begins_to_matter(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(daemon.local_socket, lookup_timeout_ms=777.0, recompute_ms_per_token=3.0)
+    lookups = Spy(driver.client, "lookup", monkeypatch)
+    request = driver.request("r", prompt(4 * BLOCK + 1, seed=12))
+    driver.ask(request, local_tokens=BLOCK)
+    ((args, named),) = lookups.calls
+    assert args[1] == driver.scheduler._keys(request, 0, 4)
+    assert (named["first_wanted_tokens"], named["block_tokens"]) == (BLOCK, BLOCK)
+    assert (named["timeout_ms"], named["recompute_ms_per_token"]) == (777, 3)
+    driver.close()
+
+
+def test_a_request_that_must_not_read_caches_is_not_looked_up(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    request.skip_reading_prefix_cache = True  # prompt_logprobs
+    lookups = Spy(driver.client, "lookup", monkeypatch)
+    assert driver.ask(request) == (0, False)
+    assert lookups.count == 0
+
+
+def test_a_pin_that_is_half_over_is_renewed_and_one_that_is_gone_is_looked_up_again(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    lookups = Spy(driver.client, "lookup", monkeypatch)
+    pins = Spy(driver.client, "pin", monkeypatch)
+    driver.ask(request)
+    claim = driver.scheduler._states["r"].claim
+    claim.expires -= 0.6 * driver.settings.pin_ms / 1000
+    assert driver.ask(request) == (6 * BLOCK, True)
+    assert (lookups.count, pins.count) == (1, 1)
+    assert driver.ask(request) == (6 * BLOCK, True)  # renewed: not again
+    assert pins.count == 1
+    driver.client.unpin(driver.scheduler._gateway.ns, claim.pin_token)
+    claim.expires -= 0.6 * driver.settings.pin_ms / 1000
+    assert driver.ask(request) == (6 * BLOCK, True)
+    assert (lookups.count, pins.count) == (2, 2)
+
+
+@pytest.mark.parametrize(("load", "save"), [(False, True), (True, False)])
+def test_loading_and_saving_may_be_turned_off(daemon: Daemon, load: bool, save: bool) -> None:
+    saver = Driver(daemon.local_socket)
+    ids = [*stored(saver), 7]
+    driver = Driver(daemon.local_socket, identity=saver.identity, load=load, save=save)
+    request = driver.request("r", ids)
+    assert driver.ask(request) == ((6 * BLOCK, True) if load else (0, False))
+    driver.allocate(request, list(range(20, 27)), 0)
+    driver.step({request: len(ids)})
+    planned = [(job.first, len(job.keys)) for job in driver.last_step.saves]
+    # Without a look-up nothing is known to be held.
+    assert planned == ([(0, 6)] if save else [])
+    driver.close()
+    saver.close()
 
 
 def test_a_smaller_hit_of_the_engine_is_looked_up_afresh_with_one_pin(
@@ -357,6 +416,26 @@ def test_draft_tokens_that_may_be_rejected_complete_no_block(driver: Driver) -> 
     assert driver.counts()["saved_blocks"] == 1
 
 
+def test_tokens_that_are_placeholders_yet_complete_no_block(driver: Driver) -> None:
+    request = driver.request("r", prompt(2 * BLOCK, seed=11))
+    driver.ask(request)
+    driver.allocate(request, [1, 2], 0)
+    request.num_output_placeholders = 1  # asynchronous scheduling: a token still unknown
+    driver.step({request: 2 * BLOCK})
+    assert [(job.first, len(job.keys)) for job in driver.last_step.saves] == [(0, 1)]
+
+
+def test_a_fault_in_planning_saves_loses_no_load(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    driver.ask(request)
+    driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    monkeypatch.setattr(driver.scheduler, "_saves", lambda output: 1 / 0)
+    assert driver.step_until_loaded(request) == set()
+    assert "planning saves failed" in driver.scheduler.worker_problem
+
+
 def test_a_save_names_parent_root_and_depth(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,6 +487,7 @@ def test_a_finished_request_touches_its_last_block(
 ) -> None:
     request = driver.request("r", prompt(4 * BLOCK + 5, seed=7))
     request.kv_transfer_params = {"kvgate.turn": 3}
+    request.append_output_token_ids([5, 6])
     touches = Spy(driver.client, "touch", monkeypatch)
     driver.compute(request, [1, 2, 3, 4, 5])
     driver.scheduler.finished(request)
@@ -415,8 +495,23 @@ def test_a_finished_request_touches_its_last_block(
     (args, named), *more = touches.calls
     assert more == []
     assert args[1] == driver.scheduler._keys(request, 3, 4)[0]
-    assert (named["hints"].prompt_tokens, named["hints"].turn) == (4 * BLOCK + 5, 3)
-    assert named["hints"].finished
+    assert named["hints"] == Hints(4 * BLOCK + 5, output_tokens=2, turn=3, finished=True)
+
+
+def test_a_save_has_its_deadline_hints_and_the_checksum_of_its_bytes(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = driver.worker._gateway.client
+    sets = Spy(client, "set", monkeypatch)
+    request = driver.request("r", prompt(2 * BLOCK + 5, seed=13))
+    request.kv_transfer_params = {"kvgate.turn": 2}
+    driver.compute(request, [1, 2, 3])
+    ((args, named),) = sets.calls
+    layout = driver.worker.loader._layout
+    crcs = [client.crc32c(layout.pieces([block])) for block in (1, 2)]
+    assert [entry.producer_crc for entry in args[1]] == crcs
+    assert named["timeout_ms"] == 5000
+    assert named["hints"] == Hints(2 * BLOCK + 5, turn=2)
 
 
 def test_blocks_that_the_gateway_lost_are_saved_again(driver: Driver) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import models
 import pytest
 from conftest import Daemon
 from engine import Engine, grown, loaded_tokens, prompt, transfer_config
@@ -30,6 +32,21 @@ def test_blocks_are_found_again_over_grpc(daemon: Daemon, tiny_model: str) -> No
         assert grown(before, after, "verified_blocks") == (length - 1) // 32
         engine.forget()
     assert engine.worker._gateway.client.stats().transport == "grpc"
+    engine.close()
+
+
+def test_layers_of_two_kinds_are_one_group_and_found_again(daemon: Daemon, tmp_path: Path) -> None:
+    models.make_model(tmp_path, "hybrid", [Path(models.__file__).read_text()])
+    engine = Engine(str(tmp_path), transfer_config({"local_socket": daemon.local_socket}))
+    assert len(engine.vllm_scheduler.kv_cache_config.kv_cache_groups) == 1
+    ids = prompt(300, seed=2)  # several windows
+    cold = engine.one(ids)
+    engine.forget()
+    before = engine.counts()
+    assert engine.one(ids) == cold
+    after = engine.counts()
+    assert loaded_tokens(before, after) == 288
+    assert grown(before, after, "verified_blocks") == 9
     engine.close()
 
 
