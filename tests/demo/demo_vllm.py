@@ -124,7 +124,7 @@ def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "rounds": args.rounds,
         "rounds_max": args.rounds_max,
     }
-    results: dict[str, Any] = {"settings": vllm_report.settings(args.transport)}
+    results: dict[str, Any] = {"settings": vllm_report.SETTINGS}
     results["plain"] = run_phase("plain", job, folder)
     job["cold_s"] = [answer["ttft_s"] for answer in results["plain"]["cold"]]
     try:

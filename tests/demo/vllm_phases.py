@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "e2e"))
 
 from engine import Engine, grown, loaded_tokens, transfer_config, wait_stopped
 from process import Kvgated
-from vllm_report import is_steady, settings
+from vllm_report import SETTINGS, is_steady
 from vllm_text import Conversation
 
 ANSWER_TOKENS = 16
@@ -51,7 +51,7 @@ class Phase:
             "local_socket": self.daemon.local_socket,
             "grpc_target": self.daemon.grpc_target,
             "grpc_library": os.environ.get("KVGATE_GRPC_LIB", ""),
-            **settings(self.job["transport"]),
+            **SETTINGS,
         }
 
     def ask(self, ids: list[int]) -> dict[str, Any]:
