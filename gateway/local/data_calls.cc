@@ -349,6 +349,7 @@ void HandleLookup(std::shared_ptr<CallOf<LookupCall>> call) {
   }
   request.ns = (*ns)->id();
   request.first_wanted_tokens = fixed.first_wanted_tokens;
+  request.recompute_ms_per_token = fixed.recompute_ms_per_token;
   request.pin_ms = fixed.pin_ms;
   request.stage = fixed.stage != 0;
   request.answer_by = EffectiveAnswerBy(call->arrival(), fixed.answer_by_ms, call->deadline(),

@@ -60,6 +60,7 @@ absl::StatusOr<storage::LookupRequest> LookupFromProto(const v1::LookupRequest& 
     out.block_tokens = query.block_tokens();
   }
   lookup.first_wanted_tokens = request.first_wanted_tokens();
+  lookup.recompute_ms_per_token = request.recompute_ms_per_token();
   lookup.pin_ms = request.pin_ms();
   lookup.stage = request.stage();
   return lookup;

@@ -29,9 +29,9 @@ namespace kvgate::gateway {
 namespace {
 
 constexpr std::array<const char*, kDoors> kDoorNames = {"grpc", "local", "admin"};
-constexpr std::array<const char*, kRpcs> kRpcNames = {"Open",  "Lookup", "Offer",  "Get",
-                                                      "Set",   "Touch",  "Delete", "Pin",
-                                                      "Unpin", "Stats",  "Scan",   "Hello"};
+constexpr std::array<const char*, kRpcs> kRpcNames = {
+    "Open", "Lookup", "Offer", "Get",  "Set",   "Touch",   "Delete",
+    "Pin",  "Unpin",  "Stats", "Scan", "Hello", "Explain", "Requests"};
 constexpr int kCodes = 17;
 
 // Where a server on host:port can be reached from here; no family for what is not an IPv4 number.

@@ -40,8 +40,10 @@ enum class Rpc : uint8_t {
   kStats = 9,
   kScan = 10,
   kHello = 11,  // local door
+  kExplain = 12,
+  kRequests = 13,
 };
-inline constexpr int kRpcs = 12;
+inline constexpr int kRpcs = 14;
 
 // A source publishes under docs/metrics.md names without "kvgate_"; names ending in _total are
 // counters, others gauges.
