@@ -3,7 +3,6 @@
 
 #include <yaml-cpp/yaml.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -15,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "gateway/core/text.h"
+#include "gateway/flags.h"
 #include "gateway/version.h"
 
 namespace kvgate::gateway {
@@ -316,35 +316,32 @@ absl::Status Config::Validate() const {
 }
 
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
-  CLI::App app("kvgated: the KV-cache gateway of one node");
-  std::map<std::string, std::vector<std::string>> given;
-  std::string config_path;
-  bool version = false;
-  for (const Setting& setting : kSettings) {
-    app.add_option(setting.flag(), given[setting.key()], setting.help)
-        ->allow_extra_args(false)
-        ->envname("");
-  }
-  app.add_option("--config", config_path, "YAML file with the same settings");
-  app.add_flag("--version", version, "print the versions of program, wire and disk format");
+  std::vector<Flag> known;
+  for (const Setting& setting : kSettings) known.push_back({setting.name, setting.help});
+  known.push_back({"config", "YAML file with the same settings"});
+  known.push_back({"version", "print the versions of program, wire and disk format", false});
 
   CommandLine line;
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    line.print = app.help();
-    return line;
-  } catch (const CLI::ParseError& error) {
-    return Invalid(absl::StrCat(error.what(), "; see kvgated --help"));
+  absl::StatusOr<FlagValues> given = ParseFlags(known, argc, argv);
+  if (!given.ok()) {
+    return Invalid(absl::StrCat(given.status().message(), "; see kvgated --help"));
   }
-  if (version) {
+  if (given->count("help") > 0) {
+    line.print = FlagHelp("kvgated: the KV-cache gateway of one node", known);
+    return line;
+  }
+  if (given->count("version") > 0) {
     line.print = VersionText();
     return line;
   }
+  std::string config_path;
+  if (const auto path = given->find("config"); path != given->end()) {
+    config_path = path->second.back();
+  }
   Values flags;
   for (const Setting& setting : kSettings) {
-    if (app.count(setting.flag()) > 0) {
-      flags[setting.key()] = absl::StrJoin(given[setting.key()], ",");
+    if (const auto values = given->find(setting.name); values != given->end()) {
+      flags[setting.key()] = absl::StrJoin(values->second, ",");
     }
   }
   absl::StatusOr<Config> config = Resolve(flags, config_path);

@@ -4,9 +4,6 @@
 #include <algorithm>
 
 namespace kvgate::client {
-namespace {
-constexpr int64_t kNsPerMs = 1'000'000;
-}
 
 Breaker::Breaker(const Config& config)
     : config_(config),
@@ -45,7 +42,7 @@ void Breaker::Open(int64_t now) {
   open_ = true;
   probing_ = false;
   failures_ = 0;
-  const int64_t pause = next_pause_ms_ * kNsPerMs;
+  const int64_t pause = next_pause_ms_ * int64_t{1'000'000};  // nanoseconds
   open_until_ = now + pause - static_cast<int64_t>(Random() % static_cast<uint64_t>(pause / 4 + 1));
   next_pause_ms_ = std::min(next_pause_ms_ * 2, kPauseMaxMs);
 }

@@ -23,12 +23,6 @@ namespace {
 constexpr int kKeepaliveTimeMs = 10'000;
 constexpr int kKeepaliveTimeoutMs = 3'000;
 
-int64_t MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
-}
-
 gpr_timespec GrpcTime(Deadline deadline) {
   return gpr_time_from_nanos(deadline, GPR_CLOCK_MONOTONIC);
 }
@@ -156,6 +150,12 @@ grpc::ChannelArguments Arguments() {
 }
 
 }  // namespace
+
+int64_t MonotonicNow() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
+}
 
 std::unique_ptr<GrpcConnection> GrpcConnection::Connect(const std::string& target,
                                                         Deadline deadline, Outcome* outcome) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,9 @@ class ByteBuffer;
 }
 
 namespace kvgate::client {
+
+// Nanoseconds of CLOCK_MONOTONIC, what a Deadline counts.
+int64_t MonotonicNow();
 
 class GrpcConnection {
  public:

@@ -2,13 +2,13 @@
 #include "client/grpc/payload.h"
 
 #include <grpcpp/support/byte_buffer.h>
-#include <time.h>
 
 #include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "client/grpc/connection.h"
 #include "client/grpc/slice_cursor.h"
 #include "proto/kvgate/v1/kvgate.pb.h"
 #include "proto/wire/checksum.h"
@@ -24,12 +24,6 @@ constexpr uint32_t kGetValuesField = v1::GetResponse::kValuesFieldNumber;
 // Copied between two looks at the clock: 100 microseconds of memory bandwidth.
 constexpr size_t kCopyStepBytes = 1 << 20;
 constexpr uint64_t kResultBytesMax = 256;
-
-int64_t MonotonicNow() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * 1'000'000'000ll + now.tv_nsec;
-}
 
 void AppendVarint(uint64_t value, std::string* out) {
   while (value >= 0x80) {

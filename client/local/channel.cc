@@ -19,7 +19,7 @@ using local::MsgHeader;
 using local::Op;
 
 constexpr int64_t kNsPerUs = 1000;
-constexpr int64_t kNsPerMs = 1'000'000;
+constexpr int64_t kMilliNs = 1'000'000;
 constexpr size_t kPartsMax = 4;
 constexpr size_t kFdsMax = 4;
 
@@ -150,12 +150,12 @@ std::unique_ptr<Channel> Channel::Connect(const std::string& path, Deadline dead
     const int error = errno;
     if (error == EINTR) continue;
     // EAGAIN: its backlog is full; there is nothing to poll for.
-    if (error != EAGAIN || MonotonicNs() + kNsPerMs >= deadline) {
+    if (error != EAGAIN || MonotonicNs() + kMilliNs >= deadline) {
       *outcome = Fail(error == EAGAIN ? wire::Code::kDeadlineExceeded : wire::Code::kUnavailable,
                       false, "local socket " + path + ": " + std::strerror(error));
       return nullptr;
     }
-    SleepNs(kNsPerMs);
+    SleepNs(kMilliNs);
   }
 }
 
@@ -378,7 +378,7 @@ void Channel::SendReleases(std::vector<uint64_t> leases) {
     const local::Release release{static_cast<uint32_t>(count), 0};
     const std::string_view list{reinterpret_cast<const char*>(leases.data()),
                                 count * sizeof(uint64_t)};
-    const MsgHeader header = HeaderOf(Op::kRelease, 1, sizeof(release) + list.size(), kNsPerMs);
+    const MsgHeader header = HeaderOf(Op::kRelease, 1, sizeof(release) + list.size(), kMilliNs);
     const std::string_view parts[] = {AsBytes(header), AsBytes(release), list};
     const Sent sent = TrySend(socket_.get(), parts);
     if (sent == Sent::kGone) return;  // the leases ended with the connection

@@ -7,6 +7,7 @@
 // Set of the blocks that were missing, then Touch. A hit is a block whose bytes were compared.
 // Threads: --threads workers take requests in trace order. Prints one JSON object.
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -18,8 +19,8 @@
 #include <thread>
 #include <vector>
 
-#include "CLI/CLI.hpp"
 #include "client/client.h"
+#include "gateway/flags.h"
 #include "nlohmann/json.hpp"
 #include "proto/wire/identity.h"
 #include "tests/bench/pattern.h"
@@ -261,20 +262,64 @@ nlohmann::json Run(const Flags& flags, client::Client* client, uint64_t ns, uint
           {"timeline", timeline}};
 }
 
+const gateway::Flag kFlags[] = {
+    {"trace", "JSON lines with hash_ids (required)"},
+    {"transport", "auto, local or grpc; default auto"},
+    {"local-socket", "path of the local door"},
+    {"grpc-target", "unix:/path or host:port"},
+    {"grpc-library", "path of libkvgate_grpc.so"},
+    {"first", "first request; default 0"},
+    {"count", "requests; default all"},
+    {"block-bytes", "bytes of a block; default 2 MiB"},
+    {"threads", "requests at once; default 2"},
+    {"json", "file for the result; default stdout"},
+};
+
+// The last value given for a flag; `unset` when there is none.
+std::string Text(const gateway::FlagValues& values, const char* name, const char* unset = "") {
+  const auto found = values.find(name);
+  return found == values.end() ? unset : found->second.back();
+}
+
+// False when the value of a flag is no whole number that fits.
+template <typename Number>
+bool ReadNumber(const gateway::FlagValues& values, const char* name, Number* number) {
+  const std::string text = Text(values, name);
+  if (values.count(name) == 0) return true;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// What is wrong with the flags; empty when nothing is.
+std::string ReadFlags(const gateway::FlagValues& values, Flags* flags) {
+  flags->trace = Text(values, "trace");
+  if (flags->trace.empty()) return "--trace is required";
+  flags->transport = Text(values, "transport", "auto");
+  flags->local_socket = Text(values, "local-socket");
+  flags->grpc_target = Text(values, "grpc-target");
+  flags->grpc_library = Text(values, "grpc-library");
+  flags->json = Text(values, "json");
+  if (!ReadNumber(values, "first", &flags->first)) return "--first: not a number";
+  if (!ReadNumber(values, "count", &flags->count)) return "--count: not a number";
+  if (!ReadNumber(values, "block-bytes", &flags->block_bytes)) return "--block-bytes: not a number";
+  if (!ReadNumber(values, "threads", &flags->threads)) return "--threads: not a number";
+  return "";
+}
+
 int Main(int argc, char** argv) {
+  const absl::StatusOr<gateway::FlagValues> values = gateway::ParseFlags(kFlags, argc, argv);
+  if (values.ok() && values->count("help") > 0) {
+    std::cout << gateway::FlagHelp(
+        "Plays a request trace through the kvgate client and checks every byte.", kFlags);
+    return 0;
+  }
   Flags flags;
-  CLI::App app("Plays a request trace through the kvgate client and checks every byte.");
-  app.add_option("--trace", flags.trace, "JSON lines with hash_ids")->required();
-  app.add_option("--transport", flags.transport, "auto, local or grpc");
-  app.add_option("--local-socket", flags.local_socket, "path of the local door");
-  app.add_option("--grpc-target", flags.grpc_target, "unix:/path or host:port");
-  app.add_option("--grpc-library", flags.grpc_library, "path of libkvgate_grpc.so");
-  app.add_option("--first", flags.first, "first request");
-  app.add_option("--count", flags.count, "requests");
-  app.add_option("--block-bytes", flags.block_bytes, "bytes of a block");
-  app.add_option("--threads", flags.threads, "requests at once");
-  app.add_option("--json", flags.json, "file for the result; default stdout");
-  CLI11_PARSE(app, argc, argv);
+  const std::string wrong =
+      values.ok() ? ReadFlags(*values, &flags) : std::string(values.status().message());
+  if (!wrong.empty()) {
+    std::cerr << "replay: " << wrong << "; see --help\n";
+    return 2;
+  }
 
   std::string error;
   const auto client = client::Client::Create({.transport = flags.transport,
