@@ -33,6 +33,7 @@ constexpr size_t kWorkers = 2, kWorkerQueueMax = 256;
 constexpr uint64_t kAdminReceiveBytes = 16ull << 20;
 constexpr uint32_t kLocalClientsMax = 64;
 constexpr uint64_t kIndexBytesABlock = 64;
+constexpr absl::Duration kAnswersAtStop = absl::Milliseconds(500);
 
 storage::StoreOptions StoreOptionsOf(const Config& config) {
   storage::StoreOptions options;
@@ -85,6 +86,7 @@ class GatewayImpl final : public Gateway {
   std::vector<std::unique_ptr<LocalDoor>> local_doors_;
   std::atomic<bool> draining_{false};
   UnsentGauge unsent_ = std::make_shared<UnsentCount>();
+  std::shared_ptr<ReceiveTotals> received_ = std::make_shared<ReceiveTotals>();
   std::unique_ptr<WorkerPool> workers_;
   std::unique_ptr<AnswerTimer> answers_;
   ServiceDeps deps_;
@@ -137,6 +139,16 @@ absl::Status GatewayImpl::OpenStore() {
       [this](const storage::CounterVisitor& visitor) { store_->VisitCounters(visitor); });
   telemetry_->AddSource([unsent = unsent_](const storage::CounterVisitor& visitor) {
     visitor("grpc_unsent_bytes", static_cast<double>(unsent->bytes()));
+  });
+  telemetry_->AddSource([received = received_](const storage::CounterVisitor& visitor) {
+    const auto add = [&visitor](const char* name, const auto& value) {
+      visitor(name, static_cast<double>(value.load(std::memory_order_relaxed)));
+    };
+    add("grpc_set_bytes_promised", received->promised_bytes);
+    add("grpc_set_bytes_handled", received->handled_bytes);
+    add("grpc_offer_keys_refused_total", received->keys_refused);
+    add("grpc_sets_refused_total", received->sets_refused);
+    add("grpc_unknown_tickets_total", received->unknown_tickets);
   });
   Log(LogLevel::kInfo,
       absl::StrFormat("store open after %.3f s: disk %s by %s",
@@ -194,6 +206,7 @@ absl::Status GatewayImpl::StartGrpcDoors() {
   deps_.answers = answers_.get();
   deps_.draining = &draining_;
   deps_.unsent = unsent_;
+  deps_.received = received_;
   deps_.unsent_bytes_max = UnsentBytesMax();
   deps_.server_version = Version();
   deps_.local_socket = [this](const std::string& tenant) { return LocalSocket(tenant); };
@@ -237,12 +250,13 @@ void GatewayImpl::LogLimits() const {
     const char* name;
     uint64_t bytes;
   };
-  const uint64_t grpc_budgets = config_.receive_bytes * (grpc_doors_.size() - 1);
+  const uint64_t grpc_doors = grpc_doors_.size() - 1;
   const Limit limits[] = {
       {"memory pool", store.memory.bytes_max},
       {"local staging", config_.staging_bytes_total()},
       {"local requests", local_request_bytes_},
-      {"gRPC receive budget", grpc_budgets + kAdminReceiveBytes},
+      {"gRPC receive budget", config_.receive_bytes * grpc_doors + kAdminReceiveBytes},
+      {"gRPC message above it", wire::kMessageBytesMax * grpc_doors},
       {"log write queue", store.log.directories.empty() ? 0 : store.log.write_queue_bytes_max},
       {"index", store.index_blocks_max * kIndexBytesABlock},
       {"base and connections",
@@ -281,11 +295,13 @@ absl::Status GatewayImpl::Stop(absl::Duration limit) {
   const absl::Time by = clock_.Now() + limit;
   const auto left = [&] { return std::max(by - clock_.Now(), absl::ZeroDuration()); };
   draining_.store(true);
+  for (const auto& door : grpc_doors_) door->Drain();
   // A call may wait for a disk that hangs, for as long as its client said. The store answers what
-  // still waits when it is closed.
+  // still waits when it is closed: early enough for the answers to be sent within the limit.
   absl::Notification doors_closed;
   std::thread closer([&] {
-    if (store_ == nullptr || doors_closed.WaitForNotificationWithTimeout(limit)) return;
+    const absl::Duration patience = limit - std::min(limit / 4, kAnswersAtStop);
+    if (store_ == nullptr || doors_closed.WaitForNotificationWithTimeout(patience)) return;
     absl::Status closed = store_->Close(absl::ZeroDuration());
     if (!closed.ok()) Log(LogLevel::kWarning, absl::StrCat("stop: ", closed.message()));
   });

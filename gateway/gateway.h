@@ -5,8 +5,9 @@
 // Start: checks, store (recovery), namespaces, telemetry, local doors, gRPC doors, admin, metrics.
 // Stop: the reverse; first every door refuses new calls ("draining"), then running ones finish
 // within the limit, then the store writes out what is buffered and seals. Threads: Start and Stop
-// from one thread. Stop (or the destructor, at once) joins everything. Errors: canonical, one line
-// that says what to do.
+// from one thread. Stop (or the destructor, at once) joins everything; neither ends while a request
+// hangs in the kernel, for which stop_guard.h is there. Errors: canonical, one line that says what
+// to do.
 #pragma once
 
 #include <memory>

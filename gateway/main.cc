@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // kvgated: reads the configuration, runs one Gateway until SIGTERM or SIGINT, exits 0 after a
-// graceful stop and 1 with one line on stderr when it could not start or stop properly.
+// graceful stop, 1 with one line on stderr when it could not start or stop properly, and 3 when
+// something hung at the stop (stop_guard.h).
 #include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "gateway/config.h"
 #include "gateway/gateway.h"
 #include "gateway/logging.h"
+#include "gateway/stop_guard.h"
 #include "gateway/version.h"
 
 namespace kvgate::gateway {
@@ -52,6 +55,7 @@ int Main(int argc, char** argv) {
   const sigset_t signals = BlockStopSignals();
 
   Log(LogLevel::kInfo, absl::StrCat("starting ", Version(), " on ", config.data_dirs.front()));
+  std::optional<StopGuard> guard;  // before the gateway: watches its end too
   absl::StatusOr<std::unique_ptr<Gateway>> gateway = Gateway::Start(config);
   if (!gateway.ok()) return Fail(gateway.status());
   // Whatever the level: programs wait for this line.
@@ -60,7 +64,10 @@ int Main(int argc, char** argv) {
   int number = 0;
   sigwait(&signals, &number);
   Log(LogLevel::kInfo, absl::StrCat("stopping on signal ", number));
-  absl::Status stopped = (*gateway)->Stop(absl::Milliseconds(config.drain_ms));
+  const absl::Duration limit = absl::Milliseconds(config.drain_ms);
+  guard.emplace(limit + kStopSlack);
+  absl::Status stopped = (*gateway)->Stop(limit);
+  gateway->reset();
   if (!stopped.ok()) return Fail(stopped);
   Log(LogLevel::kInfo, "stopped");
   return 0;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "absl/time/clock.h"
 #include "grpcpp/server_context.h"
@@ -15,8 +16,9 @@ namespace {
 
 class Reactor final : public grpc::ServerUnaryReactor {
  public:
-  Reactor(AnswerTimer* timer, grpc::CallbackServerContext* context)
-      : timer_(timer), context_(context) {}
+  Reactor(AnswerTimer* timer, grpc::CallbackServerContext* context,
+          std::shared_ptr<RunningCalls> calls)
+      : timer_(timer), context_(context), running_(std::move(calls)) {}
   void OnDone() override {
     timer_->Forget(context_);
     delete this;  // gRPC's rule: a reactor ends itself
@@ -25,6 +27,7 @@ class Reactor final : public grpc::ServerUnaryReactor {
  private:
   AnswerTimer* const timer_;
   grpc::CallbackServerContext* const context_;
+  const RunningCalls::Token running_;
 };
 
 }  // namespace
@@ -39,8 +42,10 @@ AnswerTimer::~AnswerTimer() {
   thread_.join();
 }
 
-grpc::ServerUnaryReactor* AnswerTimer::NewReactor(grpc::CallbackServerContext* context) {
-  return std::make_unique<Reactor>(this, context).release();  // its own owner from here on
+grpc::ServerUnaryReactor* AnswerTimer::NewReactor(grpc::CallbackServerContext* context,
+                                                  std::shared_ptr<RunningCalls> calls) {
+  return std::make_unique<Reactor>(this, context, std::move(calls))
+      .release();  // its own owner from here on
 }
 
 void AnswerTimer::Watch(grpc::CallbackServerContext* context, absl::Duration left) {

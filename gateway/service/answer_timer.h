@@ -8,12 +8,14 @@
 // its reactor's OnDone does that. Limits: one entry a call that waits to be sent.
 #pragma once
 
+#include <memory>
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "gateway/service/running_calls.h"
 
 namespace grpc {
 class CallbackServerContext;
@@ -29,8 +31,10 @@ class AnswerTimer {
   AnswerTimer(const AnswerTimer&) = delete;
   AnswerTimer& operator=(const AnswerTimer&) = delete;
 
-  // A reactor that forgets the context, and goes, when the call is over.
-  grpc::ServerUnaryReactor* NewReactor(grpc::CallbackServerContext* context);
+  // A reactor that forgets the context, and goes, when the call is over: its answer was sent or
+  // given up. Until then it counts in `calls`.
+  grpc::ServerUnaryReactor* NewReactor(grpc::CallbackServerContext* context,
+                                       std::shared_ptr<RunningCalls> calls);
 
   // Before the reactor's Finish: the call is cancelled if it is not over after `left`.
   void Watch(grpc::CallbackServerContext* context, absl::Duration left);

@@ -36,9 +36,10 @@ grpc::Status ToGrpc(const absl::Status& status) {
 GrpcCall::GrpcCall(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* context,
                    uint64_t bytes_in)
     : deps_(deps),
+      running_(deps.calls),
       kind_(kind),
       context_(context),
-      reactor_(kind.rpc == Rpc::kGet ? deps.answers->NewReactor(context)
+      reactor_(kind.rpc == Rpc::kGet ? deps.answers->NewReactor(context, deps.calls)
                                      : context->DefaultReactor()),
       bytes_in_(bytes_in),
       arrival_(deps.clock->Now()),

@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "gateway/service/running_calls.h"
 #include "gateway/service/services.h"
 #include "gateway/telemetry/telemetry.h"
 
@@ -53,6 +54,7 @@ class GrpcCall {
 
  private:
   const ServiceDeps& deps_;
+  const RunningCalls::Token running_;
   const Kind kind_;
   grpc::CallbackServerContext* const context_;
   grpc::ServerUnaryReactor* const reactor_;

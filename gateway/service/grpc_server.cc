@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -13,6 +14,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gateway/logging.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/impl/server_builder_option.h"
@@ -28,12 +31,14 @@ namespace {
 
 constexpr int kKeepaliveMs = 10'000, kKeepaliveTimeoutMs = 3'000;
 constexpr int kPingIntervalMinMs = 5'000;
+// For connections to hear that this server goes. A live client needs a round trip.
+constexpr absl::Duration kGoAwayMax = absl::Milliseconds(250);
 
 void SetLimits(const GrpcServerOptions& options, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(static_cast<int>(wire::kMessageBytesMax));
   builder->SetMaxSendMessageSize(static_cast<int>(wire::kMessageBytesMax));
   grpc::ResourceQuota quota(options.admin ? "kvgate-admin" : "kvgate");
-  quota.Resize(options.receive_bytes_max);
+  quota.Resize(ReceiveQuota(options));
   builder->SetResourceQuota(quota);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
   builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -61,6 +66,10 @@ void EnableHealth() {
 
 }  // namespace
 
+uint64_t ReceiveQuota(const GrpcServerOptions& options) {
+  return options.receive_bytes_max + (options.admin ? 0 : wire::kMessageBytesMax);
+}
+
 bool IsLoopback(const std::string& host_port) {
   return absl::StartsWith(host_port, "127.") || absl::StartsWith(host_port, "[::1]:") ||
          absl::StartsWith(host_port, "localhost:");
@@ -68,6 +77,7 @@ bool IsLoopback(const std::string& host_port) {
 
 struct GrpcServer::Impl {
   GrpcServerOptions options;
+  std::shared_ptr<RunningCalls> calls = std::make_shared<RunningCalls>();
   std::shared_ptr<grpc::Service> service;
   std::unique_ptr<grpc::Server> server;  // after service: destroyed first
   int port = 0;
@@ -82,6 +92,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   impl->options = options;
   ServiceDeps own = deps;
   own.tenant = options.tenant;
+  own.receive_bytes_max = options.receive_bytes_max;
+  own.calls = impl->calls;
   impl->service = options.admin ? MakeAdminService(own) : MakeKvCacheService(own);
 
   const bool unix_socket = !options.unix_path.empty();
@@ -114,10 +126,21 @@ GrpcServer::~GrpcServer() { Stop(absl::ZeroDuration()); }
 
 int GrpcServer::tcp_port() const { return impl_->options.tcp.empty() ? 0 : impl_->port; }
 
+void GrpcServer::Drain() {
+  if (impl_->server != nullptr) impl_->server->GetHealthCheckService()->SetServingStatus(false);
+}
+
 void GrpcServer::Stop(absl::Duration limit) {
   if (impl_->server == nullptr) return;
-  impl_->server->GetHealthCheckService()->SetServingStatus(false);
-  impl_->server->Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(limit));
+  Drain();
+  const absl::Time by = absl::Now() + limit;
+  if (!impl_->calls->WaitForNone(limit)) {
+    Log(LogLevel::kWarning,
+        absl::StrCat("stop: ", impl_->calls->count(), " gRPC calls still run and are cancelled"));
+  }
+  // Shutdown also waits for connections to close: for those that answer, no longer.
+  const absl::Duration polite = std::clamp(by - absl::Now(), absl::ZeroDuration(), kGoAwayMax);
+  impl_->server->Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(polite));
   impl_->server.reset();
   const std::string& path = impl_->options.unix_path;
   if (!path.empty()) unlink(path.c_str());  // gRPC usually did; ENOENT is what we want

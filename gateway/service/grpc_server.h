@@ -5,10 +5,14 @@
 // Promises: the tenant of a call is that of the door that it came through, never from the call:
 // each door is a server of its own with a service that was built for its tenant, so two cannot be
 // confused. Health (grpc.health.v1) is served everywhere, reflection on unix sockets and loopback
-// only; a message above 69 MiB is refused; received messages together stay under the budget.
-// Threads: gRPC's own. Stop() refuses new calls, lets running ones end within the limit, joins.
-// Ownership: ServiceDeps outlives it. Stop removes the socket file.
-// Errors: names the address that cannot be listened on.
+// only; a message above 69 MiB is refused; what Offers promise and Sets bring stays under the
+// budget (receive_budget.h). gRPC's own quota, which ends streams without a word, stands one
+// message above. Threads: gRPC's own. Drain() tells health watchers that this door closes. Stop()
+// waits for running calls within the limit and for nothing else: connections without a call, and
+// clients that answer no pings, get 250 ms of it to hear GOAWAY. What still runs then is cancelled;
+// joins. The owner has set ServiceDeps::draining before, so that new calls are refused. Ownership:
+// ServiceDeps outlives it. Stop removes the socket file. Errors: names the address that cannot be
+// listened on.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +44,7 @@ class GrpcServer {
   GrpcServer& operator=(const GrpcServer&) = delete;
 
   int tcp_port() const;  // 0: no TCP
+  void Drain();
   void Stop(absl::Duration limit);
 
  private:
@@ -47,6 +52,9 @@ class GrpcServer {
   explicit GrpcServer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// The most that gRPC holds of messages that it receives through such a door.
+uint64_t ReceiveQuota(const GrpcServerOptions& options);
 
 // "127.0.0.1:80", "[::1]:80" and "localhost:80" are loopback.
 bool IsLoopback(const std::string& host_port);

@@ -14,6 +14,7 @@
 #include "gateway/service/grpc_call.h"
 #include "gateway/service/identity_proto.h"
 #include "gateway/service/messages.h"
+#include "gateway/service/offer.h"
 #include "gateway/service/services.h"
 #include "gateway/service/wire_decode.h"
 #include "gateway/service/wire_encode.h"
@@ -68,7 +69,9 @@ uint64_t AnswerBytes(const OpenedNamespace& ns, uint32_t group, size_t count) {
 class KvCacheService final : public Base {
  public:
   explicit KvCacheService(const ServiceDeps& deps)
-      : deps_(deps), unsent_(deps.unsent, deps.unsent_bytes_max) {}
+      : deps_(deps),
+        unsent_(deps.unsent, deps.unsent_bytes_max),
+        budget_(std::make_shared<ReceiveBudget>(deps.receive_bytes_max, deps.received)) {}
 
   Reactor* Open(Context* context, const v1::OpenRequest* request,
                 v1::OpenResponse* response) override;
@@ -129,6 +132,7 @@ class KvCacheService final : public Base {
 
   const ServiceDeps deps_;
   UnsentDoor unsent_;
+  const std::shared_ptr<ReceiveBudget> budget_;
 };
 
 // ---- Open ----
@@ -289,6 +293,15 @@ absl::Status KvCacheService::StartSet(const GrpcCallRef& call, const grpc::ByteB
   absl::StatusOr<storage::Durability> durability = SetDurabilityFromWire(set.durability, **ns);
   if (!durability.ok()) return durability.status();
 
+  // The last check: what it takes of a ticket's room stays taken.
+  absl::StatusOr<std::shared_ptr<ReceiveBudget::Receipt>> receipt =
+      budget_->Arrive({.bytes = request.Length(),
+                       .payload_bytes = set.payload_bytes,
+                       .ticket = set.ticket,
+                       .producer = set.producer},
+                      call->arrival());
+  if (!receipt.ok()) return receipt.status();
+
   storage::SetRequest ask;
   ask.ns = (*ns)->id();
   ask.items = std::move(set.items);
@@ -305,7 +318,8 @@ absl::Status KvCacheService::StartSet(const GrpcCallRef& call, const grpc::ByteB
   deps_.telemetry->RecordHints(set.hints);
   ask.answer_by =
       EffectiveAnswerBy(call->arrival(), set.answer_by_ms, call->deadline(), absl::ZeroDuration());
-  deps_.store->Set(ask, [call, response](absl::StatusOr<std::vector<storage::SetResult>> results) {
+  deps_.store->Set(ask, [call, response, counted = *std::move(receipt)](
+                            absl::StatusOr<std::vector<storage::SetResult>> results) {
     if (!results.ok()) return call->Finish(results.status());
     v1::SetResponse message;
     SetToProto(*results, &message);
@@ -344,7 +358,8 @@ absl::Status KvCacheService::DoOffer(const GrpcCall& call, const v1::OfferReques
   ask.shard = static_cast<uint8_t>(request.shard());
   ask.depth = request.depth();
   ask.producer = request.producer();
-  absl::StatusOr<storage::OfferResult> result = deps_.store->Offer(ask);
+  absl::StatusOr<storage::OfferResult> result =
+      OfferWithin(deps_.store, budget_.get(), **ns, ask, call.arrival());
   if (!result.ok()) return result.status();
   for (storage::OfferState state : result->states) {
     response->add_states(static_cast<v1::OfferState>(state));

@@ -16,6 +16,8 @@
 #include <string_view>
 
 #include "gateway/core/namespace_table.h"
+#include "gateway/service/receive_budget.h"
+#include "gateway/service/running_calls.h"
 #include "gateway/service/unsent.h"
 #include "gateway/service/worker_pool.h"
 #include "gateway/telemetry/telemetry.h"
@@ -40,7 +42,10 @@ struct ServiceDeps {
   AnswerTimer* answers = nullptr;
   UnsentGauge unsent;                     // of all doors
   uint64_t unsent_bytes_max = 256 << 20;  // of one door; values above it answer NOT_SENT
-  std::string tenant;                     // of everybody who comes through this door
+  std::shared_ptr<ReceiveTotals> received = std::make_shared<ReceiveTotals>();  // of all doors
+  uint64_t receive_bytes_max = 256 << 20;                                       // of one door
+  std::shared_ptr<RunningCalls> calls = std::make_shared<RunningCalls>();       // of one door
+  std::string tenant;  // of everybody who comes through this door
   std::string server_version;
   // The local door's socket of a tenant; empty: closed.
   std::function<std::string(const std::string& tenant)> local_socket;
