@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import harness
+import hung_device
 
 
 def pytest_configure(config):
@@ -74,3 +75,11 @@ def client(daemon):
     one.open()
     yield one
     one.channel.close()
+
+
+@pytest.fixture
+def device(tmp_path):
+    """A device for start(*hung_device.FLAGS, wrapper=device.wrapper)."""
+    one = hung_device.Device(tmp_path)
+    yield one
+    one.come_back()

@@ -94,6 +94,11 @@ class Daemon:
     def thaw(self) -> None:
         self.send(signal.SIGCONT)
 
+    def wait(self, limit_s: float) -> None:
+        """Until it has ended; it is left as it is when it has not by then."""
+        assert self._process is not None
+        self._process.wait(timeout=limit_s)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends the signal, waits for the end, answers the exit status."""
         if self._process is None:

@@ -41,7 +41,17 @@ def never_read(path: Path, method: str, messages: list[bytes]) -> socket.socket:
     return connection
 
 
-def _request(stream: int, method: str, message: bytes, extra: dict[str, str]) -> bytes:
+def half_sent(path: Path, method: str, message_bytes: int) -> socket.socket:
+    """Begins a call of that many bytes and stops in the middle of it; nobody reads the answer."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(path))
+    prefix = b"\0" + struct.pack(">I", message_bytes)
+    frames = _headers(1, method, {}) + _frame(_DATA, 0, 1, prefix + bytes(message_bytes // 100))
+    connection.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + frames)
+    return connection
+
+
+def _headers(stream: int, method: str, extra: dict[str, str]) -> bytes:
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -52,8 +62,12 @@ def _request(stream: int, method: str, message: bytes, extra: dict[str, str]) ->
         **extra,
     }
     block = b"".join(_header(name, value) for name, value in headers.items())
+    return _frame(_HEADERS, _END_HEADERS, stream, block)
+
+
+def _request(stream: int, method: str, message: bytes, extra: dict[str, str]) -> bytes:
     body = b"\0" + struct.pack(">I", len(message)) + message
-    return _frame(_HEADERS, _END_HEADERS, stream, block) + _frame(_DATA, _END_STREAM, stream, body)
+    return _headers(stream, method, extra) + _frame(_DATA, _END_STREAM, stream, body)
 
 
 def _read_exactly(connection: socket.socket, size: int) -> bytes:
