@@ -56,6 +56,7 @@ class GatewayImpl final : public Gateway {
 
   absl::Status StartAll();
   absl::Status Stop(absl::Duration limit) override;
+  void Probe() override { (void)telemetry_->Snapshot(""); }
   std::string ReadyLine() const override;
 
  private:

@@ -28,6 +28,10 @@ class Gateway {
   // Idempotent. Not OK when buffered blocks could not be written out in time.
   virtual absl::Status Stop(absl::Duration limit) = 0;
 
+  // Takes every lock that a call takes, and gives it back: it hangs where calls would hang. For a
+  // watchdog; from any thread, between Start and Stop.
+  virtual void Probe() = 0;
+
   // "ready grpc=… local=… admin=… metrics=… incarnation=…"
   virtual std::string ReadyLine() const = 0;
 };

@@ -8,12 +8,15 @@
 #include <sys/stat.h>
 
 #include <cstdio>
+#include <memory>
 #include <optional>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "gateway/config.h"
 #include "gateway/gateway.h"
 #include "gateway/logging.h"
+#include "gateway/notify.h"
 #include "gateway/stop_guard.h"
 #include "gateway/version.h"
 
@@ -40,6 +43,18 @@ sigset_t BlockStopSignals() {
   return signals;
 }
 
+void WarnUnlessOk(const absl::Status& status) {
+  if (!status.ok()) Log(LogLevel::kWarning, std::string(status.message()));
+}
+
+// Nothing when nobody watches; a wish that cannot be read is said, and the daemon serves.
+std::unique_ptr<Watchdog> StartWatchdog(const Notifier& manager, Gateway* gateway) {
+  const absl::StatusOr<absl::Duration> interval = WatchdogInterval();
+  WarnUnlessOk(interval.status());
+  if (!interval.ok() || *interval == absl::ZeroDuration()) return nullptr;
+  return std::make_unique<Watchdog>(&manager, *interval, [gateway] { gateway->Probe(); });
+}
+
 int Main(int argc, char** argv) {
   absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
   if (!line.ok()) return Fail(line.status());
@@ -51,21 +66,27 @@ int Main(int argc, char** argv) {
   SetLogLevel(config.log_level);
   mallopt(M_ARENA_MAX, kArenasMax);
   mallopt(M_TRIM_THRESHOLD, kTrimThresholdBytes);
-  umask(0027);
+  umask(0077);  // what others may enter or open is opened to them by name
   const sigset_t signals = BlockStopSignals();
 
   Log(LogLevel::kInfo, absl::StrCat("starting ", Version(), " on ", config.data_dirs.front()));
+  const Notifier manager = Notifier::FromEnvironment();
+  WarnUnlessOk(manager.Starting("starting: reading what is on disk"));
   std::optional<StopGuard> guard;  // before the gateway: watches its end too
   absl::StatusOr<std::unique_ptr<Gateway>> gateway = Gateway::Start(config);
   if (!gateway.ok()) return Fail(gateway.status());
   // Whatever the level: programs wait for this line.
   Log(LogLevel::kError, (*gateway)->ReadyLine());
+  WarnUnlessOk(manager.Ready((*gateway)->ReadyLine()));
+  std::unique_ptr<Watchdog> watchdog = StartWatchdog(manager, gateway->get());
 
   int number = 0;
   sigwait(&signals, &number);
   Log(LogLevel::kInfo, absl::StrCat("stopping on signal ", number));
   const absl::Duration limit = absl::Milliseconds(config.drain_ms);
   guard.emplace(limit + kStopSlack);
+  WarnUnlessOk(manager.Stopping("draining", limit + kStopSlack + kStopSlack));
+  watchdog.reset();
   absl::Status stopped = (*gateway)->Stop(limit);
   gateway->reset();
   if (!stopped.ok()) return Fail(stopped);

@@ -39,11 +39,16 @@ absl::Status MakeDirectories(const std::string& path) {
     return absl::FailedPreconditionError(
         absl::StrCat(path, ": is not a directory; name another one"));
   }
-  if (!fs::create_directories(path, error) && error) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, ": cannot be made: ", error.message(), "; make it, or name another"));
+  fs::path made;
+  for (const fs::path& part : fs::path(path)) {
+    made /= part;
+    if (fs::is_directory(made, error)) continue;
+    if (!fs::create_directory(made, error) && error) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, ": cannot be made: ", error.message(), "; make it, or name another"));
+    }
+    if (chmod(made.c_str(), kDirectoryMode) != 0) return Errno(made.string(), "chmod");
   }
-  if (chmod(path.c_str(), kDirectoryMode) != 0) return Errno(path, "chmod");
   return absl::OkStatus();
 }
 
