@@ -24,6 +24,18 @@ for library in "$KVGATE_LIB" "$KVGATE_GRPC_LIB"; do
   chmod 0755 "$work/kvgate/$(basename "$library")"
 done
 
+# The licences of what the wheel carries: of its own code, and of the libraries below.
+cp "$root"/{LICENSE,NOTICE,THIRD_PARTY.md} "$work/"
+mkdir "$work/licenses"
+carried() {
+  echo libstdc++6 # linked statically
+  ldd "$KVGATE_GRPC_LIB" | awk '$3 ~ /^\// { print $3 }' | xargs readlink -f |
+    xargs dpkg-query --search 2>/dev/null | cut -d: -f1
+}
+for package in $(carried | sort -u); do
+  cp -L "/usr/share/doc/$package/copyright" "$work/licenses/$package.txt"
+done
+
 (cd "$work" && python3 -m build --wheel --no-isolation --outdir "$work/raw" . >"$work/build.log" 2>&1) ||
   { cat "$work/build.log" >&2; exit 1; }
 mkdir -p "$root/dist"
