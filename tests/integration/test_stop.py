@@ -4,10 +4,12 @@
 import signal
 import subprocess
 import sys
+import time
 
 import harness
 import pytest
 import raw_http2
+from harness import pb, value_of
 
 # Ten times what closing all doors may take when no call runs (250 ms a door, two doors).
 STOP_S = 6.0
@@ -81,3 +83,18 @@ def test_an_idle_client_does_not_hold_the_stop(start):
     client.open()
     ends(daemon)
     client.channel.close()
+
+
+def test_an_answer_that_nobody_reads_is_given_up_at_the_limit(start):
+    daemon = start(*harness.SMALL, "--drain-ms=1000")
+    client = daemon.client()
+    client.open()
+    keys = [f"k{i}".encode() for i in range(16)]
+    client.set({key: value_of(key, 1 << 20) for key in keys})
+    ask = pb().GetRequest(namespace=client.ns, keys=keys).SerializeToString()
+    with raw_http2.never_read(daemon.run_dir / "grpc.sock", "/kvgate.v1.KvCache/Get", [ask]):
+        limit = time.monotonic() + harness.HANG_S
+        while daemon.stats()["grpc_unsent_bytes"] == 0:
+            assert time.monotonic() < limit
+        assert daemon.stop() == 0
+    assert "stop: 1 gRPC calls still run and are cancelled" in daemon.text()
