@@ -152,3 +152,13 @@ def test_figures_of_the_lineage_are_those_of_the_benchmarks():
     assert named, "docs/lineage.md names figures as `name` = value"
     wrong = [(name, value) for name, value in named if f"| {name} | {value} |" not in measured]
     assert not wrong, f"not what docs/benchmarks.md says: {wrong}"
+
+
+def test_every_named_thread_is_in_the_page_of_threads():
+    page = sources.text("docs/threads.md")
+    named = r"(?:SetThreadName|setname_np)\([^\"\n]*\"([a-z_-]+)\""
+    paths = [path for path in sources.files(".cc") if not path.name.endswith("_test.cc")]
+    names = {name for path in paths for name in re.findall(named, sources.text(path))}
+    assert len(names) > 10
+    missing = [name for name in names if f"`{name}" not in page]
+    assert not missing, f"docs/threads.md does not say who starts and joins {sorted(missing)}"
