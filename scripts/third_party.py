@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """./dev third-party: THIRD_PARTY.md, what this project links, carries along, copies and uses.
 
-Names come from scripts/packages.sh, Debian's dependencies of what is linked, the lock files and the
-folders of copied data; licences are the short names in Debian's copyright files and in the metadata
-of the Python packages. It needs everything installed: ./dev setup vllm. `all_names()` is what
-tests/lint compares with the page: the lint test needs no licences, so not every package either.
+Names come from scripts/packages.sh, the BUILD files and Debian's dependencies of what they link,
+the lock files and the list of copies; licences are the short names in Debian's copyright files and
+in the metadata of the Python packages. It needs everything installed: ./dev setup vllm.
+`all_names()` is what tests/lint compares with the page; it needs no licences.
 """
 
 import importlib.metadata
@@ -17,21 +17,9 @@ import sources
 
 PAGE = "THIRD_PARTY.md"
 _DOC = pathlib.Path("/usr/share/doc")
-# Of BUILD_PACKAGES: what //gateway:kvgated and the client libraries link or compile in.
-_LINKED = (
-    "libabsl-dev",
-    "libcli11-dev",
-    "libgrpc++-dev",
-    "libprotobuf-dev",
-    "librocksdb-dev",
-    "libssl-dev",
-    "liburing-dev",
-    "libyaml-cpp-dev",
-    "nlohmann-json3-dev",
-    "prometheus-cpp-dev",
-)
 _HEADERS_ONLY = {"libcli11-dev", "nlohmann-json3-dev"}
-# Brought along by a package of _LINKED, but not used here.
+_TESTS_ONLY = {"libbenchmark-dev", "libgmock-dev", "libgtest-dev"}
+# Brought along by a package that is used, but not used themselves.
 _NOT_LINKED = {"libprometheus-cpp-push1.0", "libprotobuf-lite32", "libprotoc32"}
 # Copyright files without short names, read by eye.
 _READ = {"binutils": "GPL-3+", "libc-ares2": "MIT", "python3": "PSF-2.0", "python3-venv": "PSF-2.0"}
@@ -73,9 +61,23 @@ def debian_packages():
     return sorted(set(listed.split()))
 
 
+def libraries_used():
+    """Debian's packages of the @sys//: libraries that something else than a test depends on."""
+    known = sources.text("bazel/system_libraries.bzl")
+    package_of = dict(re.findall(r'"(\w+)": struct\(.*?package = "([^"]+)"', known, re.DOTALL))
+    used = set()
+    for room in ("client", "gateway", "proto", "storage"):
+        for path in sources.files("BUILD.bazel", under=room):
+            for rule in re.split(r"\n(?=\w)", sources.text(path)):
+                if not re.match(r"kvgate_cc_(test|benchmark|fuzz_test)\(", rule):
+                    used |= set(re.findall(r'"@sys//:(\w+)"', rule))
+    return {package_of[name] for name in used} - _TESTS_ONLY
+
+
 def linked_packages():
-    """The shared libraries of _LINKED and theirs; header-only libraries by themselves."""
-    found, left = set(), set(_LINKED)
+    """Shared libraries of what is used, and theirs; header-only libraries by themselves."""
+    wanted = libraries_used()
+    found, left = set(), set(wanted)
     while left:
         sections = _query("Section", *left)
         found |= {package for package in left if sections.get(package, "").endswith("libs")}
@@ -85,7 +87,7 @@ def linked_packages():
         sections = _query("Section", *names) if names else {}
         libraries = {name for name, section in sections.items() if section.endswith("libs")}
         left = libraries - found - _SYSTEM - _NOT_LINKED
-    return sorted(found | _HEADERS_ONLY)
+    return sorted(found | (wanted & _HEADERS_ONLY))
 
 
 def wheels():
