@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/context.h"
+
+#include <unistd.h>
+
+#include <array>
+#include <cctype>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+
+#include "nlohmann/json.hpp"
+
+namespace kvgate::cli {
+
+std::string FindRunDir(const std::string& given, const std::string& data_dir) {
+  if (!given.empty()) return given;
+  if (!data_dir.empty()) return data_dir + "/run";
+  if (const char* path = std::getenv("KVGATE_RUN_DIR")) return path;
+  return "/run/kvgate";
+}
+
+int Fail(std::string_view what, wire::Code code, std::string_view message, const Context& context) {
+  std::fprintf(stderr, "kvgate %.*s: %.*s: %.*s\n", static_cast<int>(what.size()), what.data(),
+               static_cast<int>(wire::CodeName(code).size()), wire::CodeName(code).data(),
+               static_cast<int>(message.size()), message.data());
+  const bool away = code == wire::Code::kUnavailable || code == wire::Code::kDeadlineExceeded;
+  if (!away) return kRefused;
+  const std::string socket = context.AdminSocket();
+  if (access(socket.c_str(), F_OK) != 0) {
+    std::fprintf(stderr,
+                 "  no kvgated has its sockets in %s: start one, or name its directory with "
+                 "--run-dir or --data-dir\n",
+                 context.run_dir.c_str());
+  } else if (access(socket.c_str(), R_OK | W_OK) != 0) {
+    std::fprintf(stderr, "  %s is not yours to use: run this as the user of kvgated\n",
+                 socket.c_str());
+  } else {
+    std::fprintf(stderr, "  kvgated does not answer in %s: `kvgate doctor` looks for the reason\n",
+                 context.run_dir.c_str());
+  }
+  return kUnreachable;
+}
+
+void PrintJson(const nlohmann::json& json) {
+  // Keys of clients are bytes, not always UTF-8.
+  std::puts(json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+}
+
+std::string Hex(std::string_view bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const unsigned char byte : bytes) {
+    out += kDigits[byte >> 4];
+    out += kDigits[byte & 15];
+  }
+  return out;
+}
+
+std::string Printable(std::string_view bytes) {
+  for (const unsigned char byte : bytes) {
+    if (!std::isprint(byte)) return "0x" + Hex(bytes);
+  }
+  return std::string(bytes);
+}
+
+bool ParseKey(const std::string& text, bool hex, std::string* key) {
+  if (!hex) {
+    *key = text;
+    return !text.empty();
+  }
+  const std::string digits = text.rfind("0x", 0) == 0 ? text.substr(2) : text;
+  if (digits.empty() || digits.size() % 2 != 0) return false;
+  key->clear();
+  for (size_t i = 0; i < digits.size(); i += 2) {
+    if (!std::isxdigit(static_cast<unsigned char>(digits[i])) ||
+        !std::isxdigit(static_cast<unsigned char>(digits[i + 1]))) {
+      return false;
+    }
+    key->push_back(static_cast<char>(std::stoi(digits.substr(i, 2), nullptr, 16)));
+  }
+  return true;
+}
+
+std::string Size(double bytes) {
+  static constexpr std::array<const char*, 5> kUnits = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (bytes >= 1024 && unit + 1 < kUnits.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof(text), unit == 0 ? "%.0f %s" : "%.1f %s", bytes, kUnits[unit]);
+  return text;
+}
+
+std::string Ago(uint64_t unix_ms) {
+  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(
+                       std::chrono::system_clock::now().time_since_epoch())
+                       .count();
+  const double seconds = (static_cast<double>(now) - static_cast<double>(unix_ms)) / 1000;
+  char text[32];
+  if (seconds < 120) {
+    std::snprintf(text, sizeof(text), "%.0f s ago", seconds < 0 ? 0 : seconds);
+  } else if (seconds < 7200) {
+    std::snprintf(text, sizeof(text), "%.0f min ago", seconds / 60);
+  } else {
+    std::snprintf(text, sizeof(text), "%.0f h ago", seconds / 3600);
+  }
+  return text;
+}
+
+std::string When(uint64_t unix_ms) {
+  const auto seconds = static_cast<time_t>(unix_ms / 1000);
+  std::tm local{};
+  localtime_r(&seconds, &local);
+  char text[40];
+  std::strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S%z", &local);
+  return text;
+}
+
+}  // namespace kvgate::cli

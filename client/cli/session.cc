@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/session.h"
+
+namespace kvgate::cli {
+namespace {
+
+wire::Identity OwnIdentity() {
+  wire::Identity identity;
+  identity.model = "kvgate-cli";
+  identity.weights_id = "none";
+  identity.layout = "bytes";
+  identity.prefix_hash_algorithm = "none";
+  identity.groups.push_back({.kind = wire::GroupKind::kFullAttention,
+                             .block_tokens = 1,
+                             .layer_names = {"value"},
+                             .spec = "opaque",
+                             .page_bytes = 1});
+  return identity;
+}
+
+Answer FindIdentity(const Context& context, wire::Identity* identity) {
+  if (context.name_space.empty()) {
+    *identity = OwnIdentity();
+    return {};
+  }
+  AdminClient admin(context);
+  v1::NamespaceStats found;
+  Answer answer = admin.FindNamespace(context.name_space, context.tenant, &found);
+  if (!answer.ok()) return answer;
+  std::string error;
+  if (wire::DecodeIdentity(found.identity(), identity, &error)) return {};
+  return {wire::Code::kFailedPrecondition,
+          "the gateway knows only the digest of this identity; its engine must open it once"};
+}
+
+}  // namespace
+
+Answer Session::Open(const Context& context) {
+  if (Answer answer = FindIdentity(context, &identity); !answer.ok()) return answer;
+  std::string error;
+  client = client::Client::Create(
+      {.transport = "local", .local_socket = context.LocalSocket(), .client_name = "kvgate-cli"},
+      &error);
+  if (client == nullptr) return {wire::Code::kInvalidArgument, error};
+  const client::Outcome outcome =
+      client->Open({.identity = wire::EncodeIdentity(identity)},
+                   client::DeadlineIn(context.timeout_ms), &ns, &opened);
+  return {outcome.code, outcome.message};
+}
+
+}  // namespace kvgate::cli
