@@ -16,9 +16,38 @@ _PROGRAM_DEPS = select({
     "//conditions:default": [],
 })
 
-def kvgate_cc_library(name, **kwargs):
-    """A cc_library of this project; only kvgate_shared_library makes a .so."""
-    native.cc_library(name = name, linkstatic = True, **kwargs)
+def _cc_library(name, srcs, apart = [], **kwargs):
+    """A cc_library whose .cc files are compiled as one, by a source that includes them all.
+
+    See docs/decisions/0005. --config=separate compiles file by file; so are those named `apart`.
+    """
+    files = [src for src in srcs if src.endswith(".cc") and src not in apart]
+    if len(files) > 1:
+        joined = name + ".joined.cc"
+        native.genrule(
+            name = name + "_joined",
+            outs = [joined],
+            cmd = "printf '#include \"%s\"\\n' {} > $@".format(
+                " ".join(["{}/{}".format(native.package_name(), file) for file in files]),
+            ),
+        )
+        kwargs["textual_hdrs"] = select({
+            "//bazel:separate": [],
+            "//conditions:default": files,
+        })
+        srcs = [src for src in srcs if src not in files] + select({
+            "//bazel:separate": files,
+            "//conditions:default": [joined],
+        })
+    native.cc_library(name = name, srcs = srcs, linkstatic = True, **kwargs)
+
+def kvgate_cc_library(name, srcs = [], **kwargs):
+    """A cc_library of this project; only kvgate_shared_library makes a .so.
+
+    All its .cc files are one compilation: what they keep to themselves (anonymous namespaces,
+    static functions, macros) has names that differ within the library.
+    """
+    _cc_library(name, srcs, **kwargs)
 
 def kvgate_cc_binary(name, deps = [], **kwargs):
     """A cc_binary of this project, with our own code linked statically."""
@@ -139,12 +168,13 @@ def kvgate_proto_library(name, srcs, deps = [], grpc = True, **kwargs):
                        [package + "/" + src for src in srcs]),
         tools = ["@sys//:protoc", plugin],
     )
-    native.cc_library(
-        name = name,
-        srcs = sources,
+    _cc_library(
+        name,
+        sources,
+        # protoc gives the same names to the tables of each file.
+        apart = [base + ".pb.cc" for base in bases],
         hdrs = headers,
         copts = _GENERATED_COPTS,
-        linkstatic = True,
         deps = deps + ["@sys//:grpc" if grpc else "@sys//:protobuf"],
         **kwargs
     )

@@ -18,7 +18,7 @@ namespace {
 
 using Context = grpc::CallbackServerContext;
 using Reactor = grpc::ServerUnaryReactor;
-using Base = v1::Admin::WithCallbackMethod_Stats<
+using AdminBase = v1::Admin::WithCallbackMethod_Stats<
     v1::Admin::WithCallbackMethod_Scan<v1::Admin::WithCallbackMethod_Explain<
         v1::Admin::WithCallbackMethod_Requests<v1::Admin::Service>>>>;
 
@@ -96,7 +96,7 @@ void ExplanationToProto(const storage::Explanation& explanation, const storage::
   }
 }
 
-class AdminService final : public Base {
+class AdminService final : public AdminBase {
  public:
   explicit AdminService(const ServiceDeps& deps) : deps_(deps), started_(deps.clock->Now()) {}
 

@@ -14,10 +14,10 @@
 namespace kvgate::gateway {
 namespace {
 
-class Reactor final : public grpc::ServerUnaryReactor {
+class WatchedReactor final : public grpc::ServerUnaryReactor {
  public:
-  Reactor(AnswerTimer* timer, grpc::CallbackServerContext* context,
-          std::shared_ptr<RunningCalls> calls)
+  WatchedReactor(AnswerTimer* timer, grpc::CallbackServerContext* context,
+                 std::shared_ptr<RunningCalls> calls)
       : timer_(timer), context_(context), running_(std::move(calls)) {}
   void OnDone() override {
     timer_->Forget(context_);
@@ -44,7 +44,7 @@ AnswerTimer::~AnswerTimer() {
 
 grpc::ServerUnaryReactor* AnswerTimer::NewReactor(grpc::CallbackServerContext* context,
                                                   std::shared_ptr<RunningCalls> calls) {
-  return std::make_unique<Reactor>(this, context, std::move(calls))
+  return std::make_unique<WatchedReactor>(this, context, std::move(calls))
       .release();  // its own owner from here on
 }
 
