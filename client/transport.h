@@ -17,7 +17,7 @@
 
 namespace kvgate::client {
 
-inline constexpr uint32_t kTransportAbi = 1;
+inline constexpr uint32_t kTransportAbi = 2;
 
 class Transport {
  public:
@@ -45,12 +45,17 @@ class Transport {
   virtual Outcome Ping(Deadline deadline) = 0;
 
   // Shared staging, or null when this transport has none (then the client uses its own memory).
-  // Memory stays mapped until FreeStaging even if the transport broke. FreeStaging is a call on
-  // this object: whoever holds staging memory keeps the transport, and with it what it has mapped
-  // of the pool, until then.
+  // Memory stays mapped until FreeStaging even if the transport broke or was retired. FreeStaging
+  // is a call on this object: whoever holds staging memory keeps the transport until then.
   virtual std::byte* AllocStaging(size_t bytes) = 0;
   virtual bool OwnsStaging(const std::byte* memory) const = 0;
   virtual void FreeStaging(std::byte* memory) = 0;
+
+  // The attachment is over: ends the connection and unmaps what it has mapped of the server's
+  // memory, at once or when the last copy that runs is done; a lease is void from here on (such a
+  // copy answers kRevoked). Staging that callers hold stays. Idempotent; never waits. The client
+  // calls it as soon as it sees that a transport broke, and before it makes another one.
+  virtual void Retire() {}
 };
 
 // client/local_transport.cc. Null with *outcome set when the door is not there or refuses.

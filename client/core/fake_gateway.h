@@ -47,6 +47,7 @@ class FakeGateway {
   std::vector<uint8_t> last_verify;
   std::vector<Call> calls;
   int connects = 0;
+  int retired = 0;  // transports, each counted once
   uint64_t incarnation = 1;
   std::map<std::string, std::string> values;
   Outcome open_outcome;
@@ -166,6 +167,11 @@ class FakeTransport final : public Transport {
   std::byte* AllocStaging(size_t) override { return nullptr; }
   bool OwnsStaging(const std::byte*) const override { return false; }
   void FreeStaging(std::byte*) override {}
+  void Retire() override {
+    std::lock_guard<std::mutex> lock(gateway_.mutex_);
+    gateway_.retired += retired_ ? 0 : 1;
+    retired_ = true;
+  }
 
  private:
   uint64_t Handle() const { return 7000 + incarnation_; }
@@ -228,6 +234,7 @@ class FakeTransport final : public Transport {
   const char* const name_;
   const uint64_t incarnation_;
   bool broken_ = false;
+  bool retired_ = false;
   bool corrupt_ = false;
 };
 

@@ -88,6 +88,7 @@ Attachment Link::Upgrade(Attachment attachment, Deadline deadline) {
 }
 
 void Link::Replace(std::unique_ptr<Transport> fresh) {
+  if (attachment_.transport) attachment_.transport->Retire();
   if (attachment_.id != 0) reconnects_.fetch_add(1, std::memory_order_relaxed);
   attachment_ = Attachment{std::move(fresh), attachment_.id + 1};
   upgrade_pause_ = kUpgradePauseNs;
@@ -115,6 +116,8 @@ Attachment Link::Attach(Breaker::Decision decision, Deadline deadline, Outcome* 
     mutex_.Lock();
     attachment_.transport = nullptr;
     mutex_.Unlock();
+    // Callers may hold it for long yet, for staging memory that lies in it.
+    if (kept.transport) kept.transport->Retire();
     kept.transport = nullptr;
     fresh = Connect(until, outcome);
     if (!fresh && outcome->ok()) *outcome = Away("no connection");
@@ -157,6 +160,8 @@ std::unique_ptr<Transport> Link::Connect(Deadline deadline, Outcome* outcome) co
 }
 
 void Link::Report(const Attachment& attachment, bool answered, int64_t started) {
+  // The memory of a gateway that is gone is not kept until the next one is there.
+  if (attachment.transport->broken()) attachment.transport->Retire();
   MutexLock lock(mutex_);
   // What an attachment of before said is about a gateway of before.
   if (attachment.id != attachment_.id) return;

@@ -6,7 +6,7 @@
 // Promises
 //  1. Acquire returns by its deadline. While one caller connects for the first time, others wait
 //     for it; while one caller probes a gateway that was away, others are refused at once.
-//  2. An attachment that broke is never handed out again.
+//  2. An attachment that broke is never handed out again, and is retired before another is made.
 //  3. With `auto`, a client that had to take gRPC looks for the local door again now and then, and
 //     moves over; a call pays at most kUpgradeNs for that.
 // Threads: thread-safe; no lock is held while a transport works. None of its own.

@@ -112,5 +112,49 @@ TEST(LinkTest, ReportsAboutAnOldAttachmentAreIgnored) {
   EXPECT_EQ(link.Acquire(gateway.In(100), &outcome).id, fresh.id);
 }
 
+TEST(LinkTest, ABrokenAttachmentIsRetiredBeforeTheNextIsMade) {
+  FakeGateway gateway;
+  ClientEnv env = gateway.Env();
+  std::vector<int> retired_at_connect;
+  env.connect_local = [&, connect = env.connect_local](const Options& options, Deadline deadline,
+                                                       Outcome* outcome) {
+    retired_at_connect.push_back(gateway.retired);
+    return connect(options, deadline, outcome);
+  };
+  Link link(LocalOptions(), env);
+  Outcome outcome;
+  // A caller that keeps it, as one does who holds staging memory.
+  const Attachment old = link.Acquire(gateway.In(100), &outcome);
+  gateway.Restart();
+  static_cast<void>(old.transport->Ping(gateway.In(100)));  // notices that it broke
+  EXPECT_NE(link.Acquire(gateway.In(100), &outcome).id, old.id);
+  EXPECT_EQ(retired_at_connect, (std::vector<int>{0, 1}));
+}
+
+TEST(LinkTest, ABrokenAttachmentIsRetiredThoughTheGatewayStaysAway) {
+  FakeGateway gateway;
+  Link link(LocalOptions(), gateway.Env());
+  Outcome outcome;
+  const Attachment old = link.Acquire(gateway.In(100), &outcome);
+  gateway.state = FakeGateway::State::kAbsent;
+  static_cast<void>(old.transport->Ping(gateway.In(100)));
+  link.Report(old, false, gateway.now);
+  EXPECT_EQ(gateway.retired, 1);
+}
+
+TEST(LinkTest, AMoveToTheLocalDoorRetiresTheOtherWay) {
+  FakeGateway gateway;
+  gateway.local_socket_there = false;
+  Link link({.transport = "auto", .local_socket = "/run/door", .grpc_target = "unix:/g"},
+            gateway.Env());
+  Outcome outcome;
+  const Attachment grpc = link.Acquire(gateway.In(100), &outcome);
+  ASSERT_STREQ(grpc.transport->name(), "grpc");
+  gateway.local_socket_there = true;
+  gateway.AdvanceMs(2000);
+  ASSERT_STREQ(link.Acquire(gateway.In(100), &outcome).transport->name(), "local");
+  EXPECT_EQ(gateway.retired, 1);
+}
+
 }  // namespace
 }  // namespace kvgate::client

@@ -94,6 +94,7 @@ Outcome PoolView::Find(const local::PlaceWire& place, Deadline deadline,
 
 bool PoolView::StillValid(const local::PlaceWire& place) const {
   FenceAfterCopy();
+  if (void_.load(std::memory_order_acquire)) return false;
   const auto* generations = reinterpret_cast<const uint64_t*>(generations_.bytes().data());
   return __atomic_load_n(&generations[place.generation_index], __ATOMIC_ACQUIRE) ==
          place.generation;

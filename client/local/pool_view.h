@@ -4,7 +4,8 @@
 // and the generation array.
 //
 // Every place from the wire is checked against what is mapped. Threads: thread-safe; an extent once
-// mapped stays until the view is destroyed, so spans are good as long as the view is held.
+// mapped stays until the view is destroyed, so spans are good as long as the view is held. After
+// Void no place is valid.
 #pragma once
 
 #include <array>
@@ -58,6 +59,9 @@ class PoolView {
   // copy: it fences before it reads.
   bool StillValid(const local::PlaceWire& place) const;
 
+  // The attachment is over, and with it every lease.
+  void Void() { void_.store(true, std::memory_order_release); }
+
  private:
   Outcome Map(uint32_t extent, Deadline deadline);
 
@@ -66,6 +70,7 @@ class PoolView {
   const Capability capability_;
   const Mapping generations_;
 
+  std::atomic<bool> void_{false};
   // Set once each, published by the size.
   std::array<std::atomic<const std::byte*>, kExtentsMax> bases_{};
   std::array<std::atomic<uint64_t>, kExtentsMax> sizes_{};

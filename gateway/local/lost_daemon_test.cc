@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -121,6 +122,16 @@ Got GetOne(LocalTransport& transport, uint64_t ns, size_t bytes, double ms) {
   return got;
 }
 
+// How many mappings of this process have that in their name.
+int Mappings(const std::string& name) {
+  std::ifstream maps("/proc/self/maps");
+  int count = 0;
+  for (std::string line; std::getline(maps, line);) {
+    count += line.find(name) != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
 // A promise of `ms` is a hang only at ten times of it.
 void ExpectWithin(double ms, int64_t started_ns) {
   EXPECT_LT(static_cast<double>(client::MonotonicNs() - started_ns) / 1e6, 10 * ms + 1000);
@@ -223,6 +234,62 @@ TEST(LostDaemon, KilledWhileCopyingLeavesTheBytesReadable) {
     EXPECT_EQ(got.value, value);
   } else {
     EXPECT_EQ(got.result.reason, Reason::kUnavailable);
+  }
+}
+
+TEST(LostDaemon, RetiredAttachmentUnmapsThePoolAndKeepsHeldStaging) {
+  OtherProcess daemon;
+  auto transport = daemon.Connect();
+  ASSERT_NE(transport, nullptr);
+  const uint64_t ns = OpenOn(*transport);
+  const std::string value(1 << 20, 'v');
+  ASSERT_EQ(SetOne(*transport, ns, value), Reason::kOk);
+  ASSERT_EQ(GetOne(*transport, ns, value.size(), kCallMs).result.reason, Reason::kOk);
+  std::byte* staging = transport->AllocStaging(1000);
+  ASSERT_NE(staging, nullptr);
+  EXPECT_EQ(Mappings("kvgate-extent"), 1);
+  EXPECT_EQ(Mappings("kvgate-generations"), 1);
+  daemon.Kill();
+  transport->Retire();
+  transport->Retire();
+  EXPECT_EQ(Mappings("kvgate-extent"), 0);
+  EXPECT_EQ(Mappings("kvgate-generations"), 0);
+  EXPECT_TRUE(transport->broken());
+  EXPECT_EQ(GetOne(*transport, ns, value.size(), kCallMs).result.reason, Reason::kUnavailable);
+  EXPECT_EQ(SetOne(*transport, ns, value), Reason::kUnavailable);
+  EXPECT_EQ(transport->AllocStaging(1000), nullptr);
+  std::memset(staging, 1, 1000);
+  transport->FreeStaging(staging);
+  transport.reset();
+  EXPECT_EQ(Mappings("kvgate-staging"), 0);
+}
+
+TEST(LostDaemon, RetiringUnderACopyVoidsItsLease) {
+  for (const bool before : {true, false}) {
+    OtherProcess daemon;
+    LocalTransport* retired = nullptr;
+    int mapped_in_copy = 0;
+    const auto retire = [&] {
+      daemon.Kill();
+      retired->Retire();
+      mapped_in_copy = Mappings("kvgate-extent");
+    };
+    LocalHooks hooks;
+    bool armed = false;
+    (before ? hooks.before_copy : hooks.after_copy) = [&] {
+      if (armed) retire();
+    };
+    auto transport = daemon.Connect(kCallMs, nullptr, hooks);
+    ASSERT_NE(transport, nullptr);
+    retired = transport.get();
+    const uint64_t ns = OpenOn(*transport);
+    const std::string value(1 << 20, 'v');
+    ASSERT_EQ(SetOne(*transport, ns, value), Reason::kOk);
+    ASSERT_EQ(GetOne(*transport, ns, value.size(), kCallMs).result.reason, Reason::kOk);
+    armed = true;
+    EXPECT_EQ(GetOne(*transport, ns, value.size(), kCallMs).result.reason, Reason::kRevoked);
+    EXPECT_EQ(mapped_in_copy, 1);
+    EXPECT_EQ(Mappings("kvgate-extent"), 0);
   }
 }
 
