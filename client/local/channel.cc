@@ -74,10 +74,10 @@ Sent TrySend(int socket, std::span<const std::string_view> parts) {
   return full ? Sent::kFull : Sent::kGone;
 }
 
-MsgHeader HeaderOf(Op op, uint64_t id, size_t body_bytes, int64_t left_ns) {
+MsgHeader HeaderOf(uint16_t version, Op op, uint64_t id, size_t body_bytes, int64_t left_ns) {
   MsgHeader header{};
   header.magic = local::kMagic;
-  header.version = local::kVersionMax;
+  header.version = version;
   header.op = static_cast<uint16_t>(op);
   header.bytes = static_cast<uint32_t>(sizeof(header) + body_bytes);
   header.request_id = id;
@@ -219,7 +219,7 @@ Outcome Channel::SendRequest(Op op, uint64_t id, std::span<const std::string_vie
   while (true) {
     const int64_t left = deadline - MonotonicNs();
     if (left <= 0) return TooLate(false);
-    const MsgHeader header = HeaderOf(op, id, bytes, left);
+    const MsgHeader header = HeaderOf(version_, op, id, bytes, left);
     all[0] = AsBytes(header);
     std::copy(parts.begin(), parts.end(), all + 1);
     switch (TrySend(socket_.get(), {all, parts.size() + 1})) {
@@ -378,7 +378,8 @@ void Channel::SendReleases(std::vector<uint64_t> leases) {
     const local::Release release{static_cast<uint32_t>(count), 0};
     const std::string_view list{reinterpret_cast<const char*>(leases.data()),
                                 count * sizeof(uint64_t)};
-    const MsgHeader header = HeaderOf(Op::kRelease, 1, sizeof(release) + list.size(), kMilliNs);
+    const MsgHeader header =
+        HeaderOf(version_, Op::kRelease, 1, sizeof(release) + list.size(), kMilliNs);
     const std::string_view parts[] = {AsBytes(header), AsBytes(release), list};
     const Sent sent = TrySend(socket_.get(), parts);
     if (sent == Sent::kGone) return;  // the leases ended with the connection

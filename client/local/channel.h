@@ -84,7 +84,11 @@ class Channel {
   // One way. What a full socket does not take now goes with the next one.
   void Release(uint64_t lease);
 
-  void set_in_flight_max(uint32_t calls) { in_flight_max_ = calls; }
+  // What HELLO agreed on; before the second call.
+  void Agree(uint16_t version, uint32_t in_flight_max) {
+    version_ = version;
+    in_flight_max_ = in_flight_max;
+  }
   bool broken() const { return broken_.load(std::memory_order_acquire); }
   void Break(std::string why);
   const ChannelCounters& counters() const { return counters_; }
@@ -122,7 +126,8 @@ class Channel {
   // Constant.
   const OwnedFd socket_;
   const pid_t pid_;
-  uint32_t in_flight_max_ = 1;  // set before the second call
+  uint32_t in_flight_max_ = 1;             // set before the second call
+  uint16_t version_ = local::kVersionMin;  // the same
 
   // Self-synchronised.
   std::atomic<bool> broken_{false};

@@ -340,6 +340,115 @@ TEST(HostileDaemon, OtherVersionIsRefused) {
   EXPECT_EQ(door.Connect(&outcome), nullptr);
 }
 
+// Greets as version 2, and answers GROW_STAGING by `grow`.
+FakeDoor::Script Growing(std::function<FakeDoor::Answer(const local::GrowStaging&)> grow) {
+  return [grow](Op op, const std::string& body, FakeDoor::Answer usual) {
+    if (op == Op::kHello) usual.rest[0] = 2;
+    if (op == Op::kCommit) usual.rest = Raw(local::CommitOk{1, 0}) + std::string("\x01\x01", 2);
+    if (op != Op::kGrowStaging) return usual;
+    local::GrowStaging ask;
+    std::memcpy(&ask, body.data(), sizeof(ask));
+    return grow(ask);
+  };
+}
+
+struct Stored {
+  Outcome outcome;
+  Reason reason = Reason::kInternal;
+  bool broken = false;
+};
+
+// One Set of a value that needs more than the first part.
+Stored SetLarge(const FakeDoor& door, double ms = 20'000) {
+  Stored stored;
+  auto transport = door.Connect(&stored.outcome);
+  if (!transport) return stored;
+  const std::string value(kStaging, 'v');
+  const auto piece = std::as_bytes(std::span(value.data(), value.size()));
+  SetEntry entry;
+  entry.key = "k";
+  entry.value = std::span(&piece, 1);
+  SetRequest request;
+  request.ns = 1;
+  request.entries = std::span(&entry, 1);
+  SetResult result;
+  stored.outcome =
+      transport->Set(request, MonotonicNs() + static_cast<int64_t>(ms * 1e6), {&result, 1});
+  stored.reason = result.reason;
+  stored.broken = transport->broken();
+  return stored;
+}
+
+TEST(HostileDaemon, GrowthAsAgreedIsUsed) {
+  const int part = Memfd(4 << 20);
+  FakeDoor door(Growing([&](const local::GrowStaging& ask) {
+    EXPECT_EQ(ask.have_bytes, kStaging);
+    EXPECT_EQ(ask.value_bytes, kStaging);
+    EXPECT_EQ(ask.bytes_min, local::kControlBytes);  // the rest of the first part is free
+    return FakeDoor::Answer{
+        0, Raw(local::GrowStagingOk{ask.have_bytes, 4 << 20}), {part}, false, ""};
+  }));
+  const Stored stored = SetLarge(door);
+  EXPECT_TRUE(stored.outcome.ok()) << stored.outcome.message;
+  EXPECT_EQ(stored.reason, Reason::kOk);
+  close(part);
+}
+
+TEST(HostileDaemon, FalseGrowthBreaksTheTransport) {
+  const int part = Memfd(1 << 20);
+  const uint64_t mib = 1 << 20;
+  using Ok = local::GrowStagingOk;
+  const std::vector<FakeDoor::Answer> answers = {
+      {0, Raw(Ok{kStaging + mib, mib}), {part}, false, ""},   // a hole
+      {0, Raw(Ok{0, mib}), {part}, false, ""},                // over the first part
+      {0, Raw(Ok{kStaging, 2 * mib}), {part}, false, ""},     // more than the file has
+      {0, Raw(Ok{kStaging, 1ull << 40}), {part}, false, ""},  // more than was wished for
+      {0, Raw(Ok{kStaging, mib - 1}), {part}, false, ""},     // no whole granules
+      {0, Raw(Ok{kStaging, 0}), {part}, false, ""},           // nothing
+      {0, Raw(Ok{kStaging, mib}), {}, false, ""},             // no file
+      {0, Raw(Ok{kStaging, mib}), {part, part}, false, ""},   // two files
+      {0, Raw(Ok{kStaging, mib}) + "x", {part}, false, ""},   // a byte too many
+  };
+  for (const FakeDoor::Answer& answer : answers) {
+    FakeDoor door(Growing([&](const local::GrowStaging&) { return answer; }));
+    const Stored stored = SetLarge(door);
+    EXPECT_EQ(stored.outcome.code, wire::Code::kUnavailable) << stored.outcome.message;
+    EXPECT_TRUE(stored.broken);
+  }
+  close(part);
+}
+
+TEST(HostileDaemon, RefusedGrowthIsOverloadedAndBreaksNothing) {
+  FakeDoor door(Growing([](const local::GrowStaging&) {
+    return FakeDoor::Answer{8, "staging is full", {}, false, ""};
+  }));
+  const Stored stored = SetLarge(door);
+  EXPECT_EQ(stored.reason, Reason::kOverloaded);
+  EXPECT_NE(stored.outcome.message.find("staging is full"), std::string::npos);
+  EXPECT_FALSE(stored.outcome.sent);
+  EXPECT_FALSE(stored.broken);
+}
+
+TEST(HostileDaemon, MuteGrowthEndsByTheDeadline) {
+  FakeDoor door(Growing([](const local::GrowStaging&) {
+    return FakeDoor::Answer{0, "", {}, true, ""};
+  }));
+  const Stored stored = SetLarge(door, 30);
+  EXPECT_EQ(stored.reason, Reason::kDeadline);
+  EXPECT_FALSE(stored.outcome.sent);
+  EXPECT_FALSE(stored.broken);
+}
+
+TEST(HostileDaemon, DaemonOfVersionOneIsNotAskedForMore) {
+  std::atomic<int> growths{0};
+  FakeDoor door([&](Op op, const std::string&, FakeDoor::Answer usual) {
+    growths += op == Op::kGrowStaging ? 1 : 0;
+    return usual;
+  });
+  EXPECT_EQ(SetLarge(door).reason, Reason::kOverloaded);
+  EXPECT_EQ(growths, 0);
+}
+
 TEST(HostileDaemon, MuteOneEndsByTheDeadline) {
   std::atomic<uint64_t> count{0};
   FakeDoor door([&](Op op, const std::string&, FakeDoor::Answer usual) {

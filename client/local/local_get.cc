@@ -18,7 +18,7 @@ namespace {
 
 constexpr uint64_t kCopyChunk = 1 << 20;  // between two looks at the clock
 constexpr uint64_t kCopyOutAlignment = 64;
-constexpr uint64_t kRoomTries[] = {8 << 20, 512 << 10, local::kLeaseValueBytesMin};
+constexpr uint64_t kRoomTries[] = {8 << 20, 2 << 20, 512 << 10, local::kLeaseValueBytesMin};
 constexpr int64_t kRoomPauseNs = 1'000'000;
 
 uint64_t RoomFor(uint64_t value_bytes) {

@@ -65,6 +65,33 @@ std::optional<LocalSet::Staged> LocalSet::Stage(const SetEntry& entry) {
   return Staged{*std::move(part), entry.producer_crc.value_or(crc)};
 }
 
+std::optional<LocalSet::Staged> LocalSet::StageOrGrow(size_t index, bool urgent, Outcome* outcome) {
+  while (outcome->ok()) {
+    LocalTransport::Shortage shortage;
+    shortage.seen = transport_.arena_->bytes();
+    if (std::optional<Staged> staged = Stage(request_.entries[index])) return staged;
+    shortage.needed = ValueBytes(request_.entries[index]);
+    shortage.value_bytes = LongestValue();
+    for (size_t i = index; i < request_.entries.size(); ++i) {
+      shortage.wanted += ValueBytes(request_.entries[i]);
+    }
+    shortage.urgent = urgent;
+    if (MonotonicNs() >= deadline_) {
+      *outcome = Outcome{wire::Code::kDeadlineExceeded, false,
+                         "the deadline passed while asking for staging memory"};
+      break;
+    }
+    *outcome = transport_.GrowStaging(shortage, deadline_);
+  }
+  return std::nullopt;
+}
+
+uint64_t LocalSet::LongestValue() const {
+  uint64_t longest = 0;
+  for (const SetEntry& entry : request_.entries) longest = std::max(longest, ValueBytes(entry));
+  return longest;
+}
+
 local::Commit LocalSet::FixedOf(size_t first, size_t count, std::string_view* parent,
                                 std::string_view* root) const {
   const ChainPlace place = PlaceOf({request_.depth, request_.root}, static_cast<uint32_t>(first),
@@ -135,14 +162,19 @@ Outcome LocalSet::CommitFrom(size_t first, size_t* next) {
       return Outcome{wire::Code::kDeadlineExceeded, first > 0,
                      "the deadline passed while filling staging memory"};
     }
-    std::optional<Staged> one = Stage(request_.entries[i]);
+    Outcome room;
+    std::optional<Staged> one = StageOrGrow(i, staged.empty(), &room);
+    if (!one && staged.empty()) {
+      room.sent = first > 0;
+      if (room.code == wire::Code::kResourceExhausted) {
+        room.message = "no staging memory for a value of " +
+                       std::to_string(ValueBytes(request_.entries[first])) +
+                       " bytes: " + room.message;
+      }
+      return room;
+    }
     if (!one) break;
     staged.push_back(*std::move(one));
-  }
-  if (staged.empty()) {
-    return Outcome{wire::Code::kResourceExhausted, first > 0,
-                   "no staging memory for a value of " +
-                       std::to_string(ValueBytes(request_.entries[first])) + " bytes"};
   }
   *next = i;
   return Send(first, std::move(staged));
@@ -150,6 +182,7 @@ Outcome LocalSet::CommitFrom(size_t first, size_t* next) {
 
 Outcome LocalSet::Run() {
   Outcome outcome = Check();
+  if (outcome.ok()) transport_.GrowAsWished(LongestValue(), deadline_);
   size_t done = 0;
   bool ended = false;
   while (outcome.ok() && done < results_.size() && !ended) {

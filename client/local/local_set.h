@@ -32,9 +32,13 @@ class LocalSet {
   Outcome Check() const;
   // Where the value lies in staging, copied there unless it does already; none: no room.
   std::optional<Staged> Stage(const SetEntry& entry);
+  // The same for an entry by its number, after asking for more staging if need be. `urgent`: the
+  // Set cannot go on without it. none: no room, or no time; *outcome says why.
+  std::optional<Staged> StageOrGrow(size_t index, bool urgent, Outcome* outcome);
   // Commits entries from `first`; *next = the first that did not fit.
   Outcome CommitFrom(size_t first, size_t* next);
   Outcome Send(size_t first, std::vector<Staged> staged);
+  uint64_t LongestValue() const;
   local::Commit FixedOf(size_t first, size_t count, std::string_view* parent,
                         std::string_view* root) const;
 

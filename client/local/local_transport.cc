@@ -15,6 +15,7 @@ using local::BodyRef;
 using local::Op;
 
 constexpr int64_t kNsPerMs = 1'000'000;
+constexpr int64_t kGrowPauseNs = 1'000'000'000;
 
 size_t MessageBytes(size_t fixed, size_t body) { return sizeof(local::MsgHeader) + fixed + body; }
 
@@ -36,7 +37,8 @@ Outcome Unusable(std::string what) {
 // What HELLO gave.
 struct Greeting {
   local::HelloOk ok{};
-  Mapping staging, generations;
+  std::shared_ptr<StagingArena> staging;
+  Mapping generations;
 };
 
 Outcome Greet(Channel& channel, const Options& options, Deadline deadline, Greeting* greeting) {
@@ -53,8 +55,12 @@ Outcome Greet(Channel& channel, const Options& options, Deadline deadline, Greet
   if (ok.version < local::kVersionMin || ok.version > local::kVersionMax) {
     return Unusable("version " + std::to_string(ok.version) + " was chosen");
   }
-  greeting->staging = Mapping::Of(reply.fds[0].get(), ok.staging_bytes, /*writable=*/true);
-  if (greeting->staging.bytes().empty()) return Unusable("cannot map the staging memory");
+  const uint64_t most = ok.version >= local::kVersionWithGrow
+                            ? hello.staging_bytes + local::kStagingGranule + local::kControlBytes
+                            : ok.staging_bytes;
+  greeting->staging =
+      StagingArena::Map(reply.fds[0].get(), ok.staging_bytes, local::kControlBytes, most);
+  if (!greeting->staging) return Unusable("cannot map the staging memory");
   if (ok.generations > 0) {
     if (reply.fds.size() != 2 || ok.generations > (uint64_t{1} << 40)) {
       return Unusable("an invalid HELLO reply");
@@ -76,23 +82,22 @@ std::unique_ptr<LocalTransport> LocalTransport::Connect(const Options& options, 
   Greeting greeting;
   *outcome = Greet(*channel, options, deadline, &greeting);
   if (!outcome->ok()) return nullptr;
-  channel->set_in_flight_max(greeting.ok.in_flight_max);
-  const std::span<std::byte> staging = greeting.staging.Release();
-  auto arena = std::make_shared<StagingArena>(staging.data(), staging.size(), local::kControlBytes);
+  channel->Agree(greeting.ok.version, greeting.ok.in_flight_max);
   PoolView::Capability capability;
   std::memcpy(capability.data(), greeting.ok.capability, capability.size());
   auto pool =
       std::make_shared<PoolView>(channel.get(), capability, std::move(greeting.generations));
   return std::unique_ptr<LocalTransport>(new LocalTransport(
-      std::move(channel), std::move(arena), std::move(pool), greeting.ok.incarnation, hooks));
+      std::move(channel), std::move(greeting.staging), std::move(pool), greeting.ok, hooks));
 }
 
 LocalTransport::LocalTransport(std::unique_ptr<Channel> channel,
                                std::shared_ptr<StagingArena> arena, std::shared_ptr<PoolView> pool,
-                               uint64_t incarnation, const LocalHooks& hooks)
+                               const local::HelloOk& hello, const LocalHooks& hooks)
     : channel_(std::move(channel)),
       arena_(std::move(arena)),
-      incarnation_(incarnation),
+      incarnation_(hello.incarnation),
+      can_grow_(hello.version >= local::kVersionWithGrow),
       hooks_(hooks),
       pool_(std::move(pool)) {}
 
@@ -103,6 +108,14 @@ std::shared_ptr<PoolView> LocalTransport::pool() {
   MutexLock lock(mutex_);
   if (broken()) dropped.swap(pool_);
   return pool_;
+}
+
+void LocalTransport::Retire() {
+  channel_->Break("this attachment was given up");
+  std::shared_ptr<PoolView> dropped;  // unmapped outside the lock
+  MutexLock lock(mutex_);
+  dropped.swap(pool_);
+  if (dropped) dropped->Void();
 }
 
 Outcome LocalTransport::ProtocolError(std::string what) {
@@ -326,7 +339,70 @@ Outcome LocalTransport::Ping(Deadline deadline) {
 }
 
 std::byte* LocalTransport::AllocStaging(size_t bytes) {
-  return broken() ? nullptr : arena_->AllocOwned(bytes);
+  if (broken()) return nullptr;
+  std::byte* memory = arena_->AllocOwned(bytes);
+  // Asking the daemon would wait for it: the next Set does that.
+  if (memory == nullptr && can_grow_) wished_.store(bytes, std::memory_order_relaxed);
+  return memory;
+}
+
+void LocalTransport::GrowAsWished(uint64_t value_bytes, Deadline deadline) {
+  const uint64_t wished = wished_.exchange(0, std::memory_order_relaxed);
+  if (wished == 0) return;
+  // A refusal is no matter of this call's: it goes on with what there is.
+  (void)GrowStaging({arena_->bytes(), value_bytes, wished, wished, /*urgent=*/false}, deadline);
+}
+
+Outcome LocalTransport::GrowStaging(const Shortage& shortage, Deadline deadline) {
+  const Outcome none{wire::Code::kResourceExhausted, false, "staging has no room"};
+  {
+    MutexLock lock(mutex_);
+    while (growing_) {
+      const int64_t left = deadline - MonotonicNs();
+      if (left <= 0) {
+        return Outcome{wire::Code::kDeadlineExceeded, false, "staging is still being asked for"};
+      }
+      grown_.WaitFor(mutex_, left);
+    }
+    if (arena_->bytes() != shortage.seen) return {};
+    if (!can_grow_ || arena_->MissingFor(shortage.needed) > arena_->room_to_grow()) return none;
+    if (!shortage.urgent && MonotonicNs() < grow_again_ns_) return none;
+    growing_ = true;
+  }
+  Outcome outcome = AskForStaging(shortage, deadline);
+  MutexLock lock(mutex_);
+  growing_ = false;
+  grow_again_ns_ = outcome.ok() ? 0 : MonotonicNs() + kGrowPauseNs;
+  grown_.NotifyAll();
+  return outcome;
+}
+
+// Called by the one caller that set growing_.
+Outcome LocalTransport::AskForStaging(const Shortage& shortage, Deadline deadline) {
+  growths_asked_.fetch_add(1, std::memory_order_relaxed);
+  local::GrowStaging ask{};
+  ask.have_bytes = arena_->bytes();
+  ask.value_bytes = shortage.value_bytes;
+  ask.bytes_min = arena_->MissingFor(shortage.needed);
+  if (ask.bytes_min == 0) return {};  // something was freed meanwhile
+  // At least twice as much as before: few parts, whatever the sizes are.
+  const uint64_t wanted = std::max(shortage.wanted, ask.have_bytes);
+  ask.bytes_wanted = std::max(ask.bytes_min, std::min(wanted, arena_->room_to_grow()));
+  Reply reply;
+  Outcome outcome = CallFixed(Op::kGrowStaging, ask, {}, deadline, &reply);
+  outcome.sent = false;  // of the call that needs it
+  if (!outcome.ok()) return outcome;
+  std::string_view rest = reply.rest();
+  local::GrowStagingOk ok;
+  if (!TakeStruct(&rest, &ok) || !rest.empty() || reply.fds.size() != 1 ||
+      ok.offset != ask.have_bytes || ok.bytes == 0 || ok.bytes % local::kStagingGranule != 0) {
+    return ProtocolError("GROW_STAGING");
+  }
+  if (!arena_->Grow(reply.fds[0].get(), ok.bytes)) {
+    return ProtocolError("GROW_STAGING: a part of " + std::to_string(ok.bytes) +
+                         " bytes cannot be mapped");
+  }
+  return outcome;
 }
 
 std::unique_ptr<Transport> ConnectLocal(const Options& options, Deadline deadline,

@@ -8,7 +8,8 @@
 // commits; the daemon compares it while it copies, so that staging which changes meanwhile is
 // refused and never stored.
 // Threads: thread-safe. Errors: as transport.h; nothing is retried here.
-// Limits: staging as granted by the daemon; what does not fit answers kOverloaded.
+// Limits: staging as granted by the daemon, which a Set asks for more when its values find no room;
+// what does not fit then answers kOverloaded.
 #pragma once
 
 #include <functional>
@@ -64,17 +65,35 @@ class LocalTransport final : public Transport {
   std::byte* AllocStaging(size_t bytes) override;
   bool OwnsStaging(const std::byte* memory) const override { return arena_->Contains(memory); }
   void FreeStaging(std::byte* memory) override { arena_->FreeOwned(memory); }
+  void Retire() override;
 
   const Channel& channel() const { return *channel_; }
   const CopyCounters& copies() const { return copies_; }
   const StagingArena& arena() const { return *arena_; }
+  uint64_t growths_asked() const { return growths_asked_.load(std::memory_order_relaxed); }
 
  private:
   friend class LocalGet;
   friend class LocalSet;
 
   LocalTransport(std::unique_ptr<Channel> channel, std::shared_ptr<StagingArena> arena,
-                 std::shared_ptr<PoolView> pool, uint64_t incarnation, const LocalHooks& hooks);
+                 std::shared_ptr<PoolView> pool, const local::HelloOk& hello,
+                 const LocalHooks& hooks);
+
+  // Staging that has no room for a value.
+  struct Shortage {
+    uint64_t seen = 0;         // arena_->bytes() when there was none
+    uint64_t value_bytes = 0;  // the longest value of the call
+    uint64_t needed = 0;       // the piece of memory that found no room
+    uint64_t wanted = 0;       // with what comes behind it
+    bool urgent = false;       // ask even though the daemon had none lately
+  };
+  // OK: staging grew (by us or by another call) and is worth another look. RESOURCE_EXHAUSTED: no
+  // more is to be had now.
+  Outcome GrowStaging(const Shortage& shortage, Deadline deadline);
+  Outcome AskForStaging(const Shortage& shortage, Deadline deadline);
+  // What AllocStaging could not give lately, asked for within a call that has a deadline.
+  void GrowAsWished(uint64_t value_bytes, Deadline deadline);
 
   // One call whose request is `fixed` with a body. The body goes inline when it fits, else into
   // staging; `ref` is the BodyRef inside `fixed`. `held`: other parts that the request names.
@@ -85,7 +104,7 @@ class LocalTransport final : public Transport {
   Outcome CallFixed(local::Op op, const Fixed& fixed, std::string_view tail, Deadline deadline,
                     Reply* reply);
   Outcome ProtocolError(std::string what);
-  // The pool as long as the connection stands; null afterwards, when the last call that uses it
+  // The pool as long as the connection stands; null afterwards, when the last copy that uses it
   // unmaps it (staging may keep this object for long).
   std::shared_ptr<PoolView> pool();
   uint32_t RootGroupKeys(uint64_t ns, uint32_t group) const;  // 0 = unknown
@@ -94,12 +113,18 @@ class LocalTransport final : public Transport {
   const std::unique_ptr<Channel> channel_;
   const std::shared_ptr<StagingArena> arena_;
   const uint64_t incarnation_;
+  const bool can_grow_;  // staging, by the version agreed on
   const LocalHooks hooks_;
 
   // Self-synchronised.
   CopyCounters copies_;
+  std::atomic<uint64_t> wished_{0};  // bytes; 0: nothing
+  std::atomic<uint64_t> growths_asked_{0};
 
   mutable Mutex mutex_;
+  CondVar grown_;
+  bool growing_ KVGATE_GUARDED_BY(mutex_) = false;
+  int64_t grow_again_ns_ KVGATE_GUARDED_BY(mutex_) = 0;  // after a refusal
   std::shared_ptr<PoolView> pool_ KVGATE_GUARDED_BY(mutex_);
   std::unordered_map<uint64_t, std::vector<uint32_t>> root_group_keys_ KVGATE_GUARDED_BY(mutex_);
 };

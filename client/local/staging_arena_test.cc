@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <random>
@@ -118,6 +119,70 @@ TEST(StagingArena, MappingOutlivesTheTransportsHold) {
   auto part = arena->AllocValue(100);
   arena.reset();
   std::memset(part->data(), 1, 100);
+}
+
+int Memfd(uint64_t bytes) {
+  const int fd = memfd_create("arena", MFD_CLOEXEC);
+  EXPECT_EQ(ftruncate(fd, static_cast<off_t>(bytes)), 0);
+  return fd;
+}
+
+TEST(StagingArena, GrowsByPartsThatAreOneSpace) {
+  const int first = Memfd(kBytes), second = Memfd(kBytes);
+  auto arena = StagingArena::Map(first, kBytes, kControl, 2 * kBytes);
+  ASSERT_NE(arena, nullptr);
+  EXPECT_EQ(arena->room_to_grow(), kBytes);
+  auto low = arena->AllocValue(kBytes / 2);
+  ASSERT_TRUE(low);
+  const uint64_t free = kBytes - kControl - kBytes / 2;
+  EXPECT_EQ(arena->MissingFor(kBytes), kBytes - free);
+  EXPECT_EQ(arena->MissingFor(free), 0u);
+  EXPECT_FALSE(arena->AllocValue(kBytes));
+  ASSERT_TRUE(arena->Grow(second, kBytes));
+  EXPECT_EQ(arena->bytes(), 2 * kBytes);
+  // It lies over the border of the two files.
+  auto high = arena->AllocValue(kBytes);
+  ASSERT_TRUE(high);
+  std::memset(high->data(), 7, kBytes);
+  char last = 0;
+  EXPECT_EQ(pread(first, &last, 1, kBytes - 1), 1);
+  EXPECT_EQ(last, 7);
+  EXPECT_EQ(pread(second, &last, 1, 0), 1);
+  EXPECT_EQ(last, 7);
+  EXPECT_TRUE(arena->Contains(arena->At(2 * kBytes - 1, 1).data()));
+  EXPECT_EQ(arena->room_to_grow(), 0u);
+  EXPECT_FALSE(arena->Grow(second, 4096));
+  close(first);
+  close(second);
+}
+
+TEST(StagingArena, ControlPartAloneGrowsIntoValues) {
+  const int first = Memfd(kControl), second = Memfd(kBytes);
+  auto arena = StagingArena::Map(first, kControl, kControl, kControl + kBytes);
+  ASSERT_NE(arena, nullptr);
+  EXPECT_FALSE(arena->AllocValue(1));
+  EXPECT_EQ(arena->MissingFor(kBytes), kBytes);
+  ASSERT_TRUE(arena->Grow(second, kBytes));
+  auto all = arena->AllocValue(kBytes);
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->offset(), kControl);
+  auto control = arena->AllocControl(kControl);
+  ASSERT_TRUE(control);
+  EXPECT_EQ(control->offset(), 0u);
+  close(first);
+  close(second);
+}
+
+TEST(StagingArena, AFileShorterThanItsPartIsNotMapped) {
+  const int fd = Memfd(kBytes);
+  EXPECT_EQ(StagingArena::Map(fd, kBytes + 1, kControl, 2 * kBytes), nullptr);
+  EXPECT_EQ(StagingArena::Map(fd, 0, kControl, kBytes), nullptr);
+  EXPECT_EQ(StagingArena::Map(-1, kBytes, kControl, kBytes), nullptr);
+  auto arena = StagingArena::Map(fd, kBytes, kControl, 4 * kBytes);
+  ASSERT_NE(arena, nullptr);
+  EXPECT_FALSE(arena->Grow(fd, kBytes + 1));
+  EXPECT_EQ(arena->bytes(), kBytes);
+  close(fd);
 }
 
 TEST(StagingArena, ManyThreads) {

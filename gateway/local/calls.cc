@@ -12,6 +12,7 @@
 #include "gateway/local/call.h"
 #include "gateway/local/codec.h"
 #include "gateway/local/data_calls.h"
+#include "gateway/local/greeting.h"
 #include "gateway/local/protocol.h"
 #include "gateway/logging.h"
 #include "proto/wire/identity.h"
@@ -243,83 +244,6 @@ absl::Status Start(const std::shared_ptr<Session>& session, const MsgHeader& hea
   return absl::OkStatus();
 }
 
-absl::Status CheckHello(const HelloCall& hello, const LocalDoorOptions& options) {
-  if (hello.fixed.version_min > local::kVersionMax ||
-      hello.fixed.version_max < local::kVersionMin) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("hello.version: ", hello.fixed.version_min, " to ", hello.fixed.version_max,
-                     ", this gateway speaks ", local::kVersionMin, " to ", local::kVersionMax));
-  }
-  // Every byte is compared, wherever the first difference is.
-  char wanted[sizeof(hello.fixed.token)] = {};
-  std::memcpy(wanted, options.token.data(), std::min(options.token.size(), sizeof(wanted)));
-  int differs = 0;
-  for (size_t i = 0; i < sizeof(wanted); ++i) differs |= wanted[i] ^ hello.fixed.token[i];
-  if (differs != 0) {
-    return absl::UnauthenticatedError(options.token.empty()
-                                          ? "hello.token: this door takes none"
-                                          : "hello.token: not that of this tenant");
-  }
-  return absl::OkStatus();
-}
-
-// What the client wants, as far as the door's total goes. The first ones do not take all: a quarter
-// of the total is left for later ones, or half of what there is. The control part is always given.
-uint64_t StagingGrant(const DoorState& state, uint64_t wanted) {
-  const uint64_t total = state.options.staging_bytes_total;
-  const uint64_t left = total - std::min(state.counters.staging_bytes.load(), total);
-  const uint64_t most = std::max(left - std::min(left, total / 4), left / 2);
-  return std::min({wanted, state.options.staging_bytes_client, most}) / 4096 * 4096;
-}
-
-absl::Status Greet(const std::shared_ptr<Session>& session, const MsgHeader& header,
-                   std::string_view message) {
-  HelloCall hello;
-  if (absl::Status s = Decode(message, {}, &hello); !s.ok()) return s;
-  DoorState& state = session->state();
-  if (absl::Status s = CheckHello(hello, state.options); !s.ok()) return s;
-  // The name is the client's: whatever it holds stays on one line.
-  Log(LogLevel::kInfo, absl::StrCat("local: hello of ", absl::CHexEscape(Sv(hello.client_name)),
-                                    " of ", state.options.tenant));
-  if (state.draining) return absl::UnavailableError("draining: this gateway is stopping");
-  const uint64_t granted = StagingGrant(state, hello.fixed.staging_bytes);
-  absl::StatusOr<std::unique_ptr<StagingMemory>> staging =
-      StagingMemory::Create(granted + local::kControlBytes);
-  if (!staging.ok()) return staging.status();
-
-  local::HelloOk ok{};
-  ok.version = std::min(local::kVersionMax, hello.fixed.version_max);
-  ok.in_flight_max = local::kInFlightMax;
-  ok.incarnation = state.namespaces->incarnation();
-  ok.session = session->id();
-  std::memcpy(ok.capability, session->capability().data(), sizeof(ok.capability));
-  ok.staging_bytes = (*staging)->bytes().size();
-  ok.lease_bytes_max = state.options.lease_bytes_max;
-  ok.lease_ms = state.options.lease_ms;
-  ok.leases_max = state.options.leases_max;
-  std::vector<int> fds = {(*staging)->fd()};
-  if (const storage::PoolExport* pool = state.store->pool_export(); pool != nullptr) {
-    ok.generations = pool->GenerationsBytes() / sizeof(uint64_t);
-    fds.push_back(pool->GenerationsFd());
-  }
-  state.counters.staging_bytes.fetch_add(granted);
-  session->SetStaging(*std::move(staging), hello.fixed.producer);
-  session->Send(MakeReply(header, header.version, absl::StatusCode::kOk, AsBytes(ok), {}),
-                std::move(fds));
-  return absl::OkStatus();
-}
-
-absl::Status GreetAndRecord(const std::shared_ptr<Session>& session, const MsgHeader& header,
-                            std::string_view message) {
-  const absl::Time began = session->state().clock->Now();
-  const absl::Status status = Greet(session, header, message);
-  if (Telemetry* telemetry = session->state().telemetry; telemetry != nullptr) {
-    telemetry->RecordCall(Door::kLocal, Rpc::kHello, status.code(),
-                          session->state().clock->Now() - began, 0, 0);
-  }
-  return status;
-}
-
 absl::Status HandleRelease(Session& session, std::string_view message) {
   ReleaseCall release;
   if (absl::Status s = Decode(message, {}, &release); !s.ok()) return s;
@@ -364,6 +288,9 @@ absl::Status Dispatch(const std::shared_ptr<Session>& session, const MsgHeader& 
       return HandleRelease(*session, message);
     case Op::kPing:
       return HandlePing(*session, header, message);
+    case Op::kGrowStaging:
+      return Start<GrowStagingCall>(session, header, message, Rpc::kHello, false,
+                                    HandleGrowStaging);
     case Op::kBye:
       return absl::CancelledError("BYE");
     case Op::kHello:
@@ -376,25 +303,25 @@ absl::Status Dispatch(const std::shared_ptr<Session>& session, const MsgHeader& 
 
 void RefuseMessage(Session& session, const absl::Status& status) {
   const MsgHeader header{};
-  session.Send(MakeErrorReply(header, local::kVersionMax, status));
+  session.Send(MakeErrorReply(header, session.version(), status));
 }
 
 absl::Status HandleMessage(const std::shared_ptr<Session>& session, std::string_view message) {
   MsgHeader header{};
-  absl::Status status = DecodeHeader(message, local::kVersionMax, &header);
+  absl::Status status = DecodeHeader(message, session->version(), &header);
   if (status.ok()) {
     const bool hello = header.op == static_cast<uint16_t>(Op::kHello);
     if (session->greeted()) {
       status = Dispatch(session, header, message);
     } else if (hello) {
-      status = GreetAndRecord(session, header, message);
+      status = HandleHello(session, header, message);
     } else {
       status = absl::InvalidArgumentError(
           absl::StrCat("local message: op: ", header.op, " before HELLO, must be 1"));
     }
   }
   if (!status.ok() && !absl::IsCancelled(status)) {
-    header.version = local::kVersionMax;
+    header.version = session->version();
     FailNow(*session, header, status);
   }
   return status;

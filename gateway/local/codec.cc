@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gateway/core/text.h"
+#include "proto/wire/key.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -149,9 +150,11 @@ absl::Status DecodeHeader(std::string_view message, uint16_t version, MsgHeader*
   KVGATE_RETURN_IF_ERROR(Exactly("version", header->version, version));
   KVGATE_RETURN_IF_ERROR(Exactly("bytes", header->bytes, message.size()));
   KVGATE_RETURN_IF_ERROR(Exactly("reserved", header->reserved, 0));
+  const bool grows = version >= local::kVersionWithGrow;
+  const local::Op last = grows ? local::Op::kGrowStaging : local::Op::kBye;
   if (header->op < static_cast<uint16_t>(local::Op::kHello) ||
-      header->op > static_cast<uint16_t>(local::Op::kBye)) {
-    return Malformed("op", header->op, "1 to 14");
+      header->op > static_cast<uint16_t>(last)) {
+    return Malformed("op", header->op, grows ? "1 to 15" : "1 to 14");
   }
   if (header->request_id == 0) return Malformed("request_id", 0, "above 0");
   return absl::OkStatus();
@@ -309,6 +312,18 @@ absl::Status Decode(std::string_view message, Staging, ExtentCall* call) {
   KVGATE_RETURN_IF_ERROR(TakeFixed(message, &call->fixed, &tail));
   KVGATE_RETURN_IF_ERROR(Exactly("extent.reserved", call->fixed.reserved, 0));
   return Exactly(kLeft, tail.size(), 0);
+}
+
+absl::Status Decode(std::string_view message, Staging, GrowStagingCall* call) {
+  std::string_view tail;
+  KVGATE_RETURN_IF_ERROR(TakeFixed(message, &call->fixed, &tail));
+  const local::GrowStaging& fixed = call->fixed;
+  KVGATE_RETURN_IF_ERROR(Exactly(kLeft, tail.size(), 0));
+  if (fixed.value_bytes == 0) return Malformed("grow.value_bytes", 0, "above 0");
+  KVGATE_RETURN_IF_ERROR(AtMost("grow.value_bytes", fixed.value_bytes, wire::kValueBytesMax));
+  if (fixed.bytes_min == 0) return Malformed("grow.bytes_min", 0, "above 0");
+  KVGATE_RETURN_IF_ERROR(AtMost("grow.bytes_min", fixed.bytes_min, fixed.bytes_wanted));
+  return AtMost("grow.bytes_wanted", fixed.bytes_wanted, local::kStagingBytesMax);
 }
 
 absl::Status DecodeEmpty(std::string_view message) {

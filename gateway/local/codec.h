@@ -84,6 +84,9 @@ struct UnpinCall {
 struct ExtentCall {
   local::Extent fixed;
 };
+struct GrowStagingCall {
+  local::GrowStaging fixed;
+};
 
 absl::Status Decode(std::string_view message, Staging staging, HelloCall* call);
 absl::Status Decode(std::string_view message, Staging staging, OpenCall* call);
@@ -97,6 +100,7 @@ absl::Status Decode(std::string_view message, Staging staging, TouchCall* call);
 absl::Status Decode(std::string_view message, Staging staging, PinCall* call);
 absl::Status Decode(std::string_view message, Staging staging, UnpinCall* call);
 absl::Status Decode(std::string_view message, Staging staging, ExtentCall* call);
+absl::Status Decode(std::string_view message, Staging staging, GrowStagingCall* call);
 // PING and BYE.
 absl::Status DecodeEmpty(std::string_view message);
 

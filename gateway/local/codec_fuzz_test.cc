@@ -30,7 +30,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Staging staging(memory);
 
   kvgate::local::MsgHeader header;
-  (void)DecodeHeader(message, kvgate::local::kVersionMax, &header).ok();
+  for (uint16_t v = kvgate::local::kVersionMin; v <= kvgate::local::kVersionMax; ++v) {
+    (void)DecodeHeader(message, v, &header).ok();
+  }
   TryDecode<HelloCall>(message, staging);
   TryDecode<OpenCall>(message, staging);
   TryDecode<LookupCall>(message, staging);
@@ -43,6 +45,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   TryDecode<PinCall>(message, staging);
   TryDecode<UnpinCall>(message, staging);
   TryDecode<ExtentCall>(message, staging);
+  TryDecode<GrowStagingCall>(message, staging);
   (void)DecodeEmpty(message).ok();
   return 0;
 }

@@ -14,6 +14,7 @@ namespace {
 using local::MsgHeader;
 using local::Op;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 template <typename T>
 std::string Raw(const T& value) {
@@ -105,6 +106,48 @@ std::string ReleaseMessage() {
   return Message(Op::kRelease, Raw(local::Release{1, 0}) + Raw(uint64_t{5}));
 }
 
+std::string GrowMessage(uint64_t value, uint64_t min, uint64_t wanted) {
+  return Message(Op::kGrowStaging,
+                 Raw(local::GrowStaging{local::kControlBytes, value, min, wanted}));
+}
+
+TEST(LocalCodec, FieldsOfGrowStaging) {
+  GrowStagingCall call;
+  ASSERT_TRUE(Decode(GrowMessage(1, 1, 1), {}, &call).ok());
+  ASSERT_TRUE(Decode(GrowMessage(64 << 20, 5, local::kStagingBytesMax), {}, &call).ok());
+  EXPECT_EQ(call.fixed.have_bytes, local::kControlBytes);
+  EXPECT_EQ(call.fixed.bytes_min, 5u);
+  EXPECT_EQ(call.fixed.bytes_wanted, local::kStagingBytesMax);
+}
+
+TEST(LocalCodec, GrowStagingOutsideItsLimitsIsNamed) {
+  const auto refused = [](const std::string& message) {
+    GrowStagingCall call;
+    return std::string(Decode(message, {}, &call).message());
+  };
+  EXPECT_THAT(refused(GrowMessage(0, 1, 1)), HasSubstr("grow.value_bytes: 0"));
+  EXPECT_THAT(refused(GrowMessage((64 << 20) + 1, 1, 1)), HasSubstr("at most 67108864"));
+  EXPECT_THAT(refused(GrowMessage(1, 0, 1)), HasSubstr("grow.bytes_min: 0"));
+  EXPECT_THAT(refused(GrowMessage(1, 2, 1)), HasSubstr("grow.bytes_min: 2, at most 1"));
+  EXPECT_THAT(refused(GrowMessage(1, 1, local::kStagingBytesMax + 1)),
+              HasSubstr("grow.bytes_wanted"));
+  EXPECT_THAT(refused(GrowMessage(1, 1, ~uint64_t{0})), HasSubstr("grow.bytes_wanted"));
+  EXPECT_THAT(refused(GrowMessage(1, 1, 1) + "x"), HasSubstr("bytes left"));
+  EXPECT_THAT(refused(GrowMessage(1, 1, 1).substr(0, 60)), HasSubstr("32 are needed"));
+}
+
+TEST(LocalCodec, GrowStagingNeedsVersionTwo) {
+  std::string message = GrowMessage(1, 1, 1);
+  MsgHeader header;
+  EXPECT_THAT(std::string(DecodeHeader(message, 1, &header).message()),
+              HasSubstr("op: 15, must be 1 to 14"));
+  message[4] = 2;  // version
+  EXPECT_TRUE(DecodeHeader(message, 2, &header).ok());
+  message[8 - 2] = 16;  // op
+  EXPECT_THAT(std::string(DecodeHeader(message, 2, &header).message()),
+              HasSubstr("op: 16, must be 1 to 15"));
+}
+
 TEST(LocalCodec, FieldsOfGet) {
   const std::string message = GetMessage();
   GetCall call;
@@ -177,9 +220,9 @@ int DecodeAs(const std::string& message, Staging staging) {
 
 TEST(LocalCodec, MutatedMessagesAreRefusedOrSound) {
   constexpr int kMutations = 100'000;
-  const std::vector<std::string> seeds = {GetMessage(),     CommitMessage(), LookupMessage(),
-                                          ReserveMessage(), OpenMessage(),   DeleteMessage(),
-                                          TouchMessage(),   ReleaseMessage()};
+  const std::vector<std::string> seeds = {GetMessage(),     CommitMessage(),  LookupMessage(),
+                                          ReserveMessage(), OpenMessage(),    DeleteMessage(),
+                                          TouchMessage(),   ReleaseMessage(), GrowMessage(9, 9, 9)};
   std::mt19937_64 random(11);
   std::vector<std::byte> staging(4096);
   int accepted = 0;
@@ -190,11 +233,13 @@ TEST(LocalCodec, MutatedMessagesAreRefusedOrSound) {
     }
     if (random() % 4 == 0) message.resize(random() % (message.size() + 8));
     MsgHeader header;
-    if (!DecodeHeader(message, 1, &header).ok()) continue;
+    // Of either version; the bodies are the same.
+    if (!DecodeHeader(message, 1, &header).ok() && header.op != 15) continue;
     accepted += DecodeAs<GetCall>(message, staging) + DecodeAs<CommitCall>(message, staging) +
                 DecodeAs<LookupCall>(message, staging) + DecodeAs<ReserveCall>(message, staging) +
                 DecodeAs<OpenCall>(message, staging) + DecodeAs<DeleteCall>(message, staging) +
-                DecodeAs<TouchCall>(message, staging) + DecodeAs<ReleaseCall>(message, staging);
+                DecodeAs<TouchCall>(message, staging) + DecodeAs<ReleaseCall>(message, staging) +
+                DecodeAs<GrowStagingCall>(message, staging);
   }
   EXPECT_GT(accepted, kMutations / 20);
 }

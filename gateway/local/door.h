@@ -12,6 +12,8 @@
 //  3. What a client holds ends with its connection, or for leases after `lease_ms`.
 //  4. It never waits for a client: replies are sent without blocking; a client that does not read
 //     them is closed once 256 are queued.
+//  5. Staging grows with what a client stores, up to its even share of the total: the first client
+//     does not take what the second one needs.
 // Threads: thread-safe. One epoll thread, `worker_threads` for the copies of Set; callbacks of the
 // store answer on the store's threads.
 // Ownership: borrows store, namespaces, clock and telemetry, which outlive it.
@@ -45,7 +47,7 @@ struct LocalDoorOptions {
   std::string server_version;  // for Open
   uint32_t clients_max = 64;
   uint32_t worker_threads = 2;
-  uint64_t staging_bytes_client = 256ull << 20;  // most that one client gets
+  uint64_t staging_bytes_client = 256ull << 20;  // most that one client gets, however it asks
   uint64_t staging_bytes_total = 32ull << 20;    // over all clients; 1/8 of memory
   uint32_t lease_ms = 5000;
   uint32_t leases_max = 256;                 // a client

@@ -26,6 +26,7 @@ struct DoorCounters {
   std::atomic<uint64_t> messages_in{0}, messages_out{0}, malformed{0}, overloaded{0};
   std::atomic<uint64_t> reply_queue_overflows{0};
   std::atomic<uint64_t> staging_bytes{0}, request_bytes{0};
+  std::atomic<uint64_t> staging_granted_bytes{0}, staging_refused{0}, staging_refused_bytes{0};
   std::atomic<uint64_t> leases{0}, lease_bytes{0}, leases_total{0}, leases_expired{0};
   std::atomic<uint64_t> copied_out_values{0}, copied_out_bytes{0}, leased_values{0};
   std::atomic<uint64_t> committed_values{0}, committed_bytes{0};

@@ -170,13 +170,46 @@ TEST(LocalDoor, MemoryOfRequestsIsBoundedAndGivenBack) {
 
 TEST(LocalDoor, StagingIsBoundedInSum) {
   TestDoor::Options options = TestDoor::DefaultOptions();
-  options.door.staging_bytes_total = 8 << 20;
+  options.door.staging_bytes_total = 6 << 20;
   TestDoor door(options);
   Worker one(door, {}, 5 << 20), two(door, {}, 5 << 20);
-  EXPECT_NE(one.transport().AllocStaging(5 << 20), nullptr);
-  // 3 MiB are left, of which half is given, so that others get some too.
-  EXPECT_EQ(two.transport().AllocStaging(2 << 20), nullptr);
-  EXPECT_NE(two.transport().AllocStaging(1 << 20), nullptr);
+  EXPECT_NE(one.transport().AllocStaging(4 << 20), nullptr);
+  EXPECT_EQ(two.transport().AllocStaging(3 << 20), nullptr);
+  EXPECT_NE(two.transport().AllocStaging(2 << 20), nullptr);
+}
+
+// A client that is stopped with calls under way and replies unread is not waited for.
+TEST(LocalDoor, AStoppedClientDoesNotDelayTheStop) {
+  TestDoor door;
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    LocalHooks hooks;
+    hooks.before_copy = [&] {
+      (void)!write(ready[1], "x", 1);
+      while (true) pause();
+    };
+    Worker worker(door, hooks);
+    (void)worker.Set("k", ValueOf("k", 1 << 20));
+    // Its lease is out and nobody reads what the other thread asks for.
+    std::thread asking([&] { (void)worker.Get({"k"}, {1 << 20}); });
+    while (true) (void)worker.transport().Ping(DeadlineIn(0.001));
+  }
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  kill(child, SIGSTOP);
+  int status;
+  ASSERT_EQ(waitpid(child, &status, WUNTRACED), child);
+  ASSERT_TRUE(WIFSTOPPED(status));
+  const int64_t began = client::MonotonicNs();
+  door.Stop(kHang);
+  // Whoever waited for the client would have waited for all of the limit.
+  EXPECT_LT(client::MonotonicNs() - began, absl::ToInt64Nanoseconds(kHang / 2));
+  kill(child, SIGKILL);
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  close(ready[0]);
+  close(ready[1]);
 }
 
 TEST(LocalDoor, NobodyListensIsUnavailable) {

@@ -16,9 +16,14 @@
 // answered with an error and the connection ends; an argument outside its limits is an ordinary
 // error of that call.
 //
+// Versions: HELLO is of version 1 and offers a range, its answer chooses. 2 adds GROW_STAGING; a
+// client of version 1 gets all its staging at HELLO.
+//
 // Memory
-//  * staging: one memfd per client, made by the daemon, sealed SHRINK|GROW|SEAL, mapped writable on
-//    both sides. Where what lies in it is the client's business alone.
+//  * staging: memfds of one client, made by the daemon, sealed SHRINK|GROW|SEAL, mapped writable on
+//    both sides, one behind the other: together they are one space, in which every offset counts
+//    and values may lie over a border. HELLO gives the first, GROW_STAGING the others; they end
+//    with the connection. What lies where in it is the client's business alone.
 //  * extents: the tenant's pool, asked for by number (EXTENT), mapped read-only by clients.
 //  * generations: u64 array. A leased value is valid while generations[generation_index] still has
 //    the value of the answer: the client copies, fences, reads it again, and drops what changed.
@@ -31,7 +36,8 @@ namespace kvgate::local {
 
 inline constexpr uint32_t kMagic = 0x4c47564b;  // "KVGL"
 inline constexpr uint16_t kVersionMin = 1;      // spoken by this build
-inline constexpr uint16_t kVersionMax = 1;
+inline constexpr uint16_t kVersionMax = 2;
+inline constexpr uint16_t kVersionWithGrow = 2;
 inline constexpr size_t kMessageBytesMax = 64 * 1024;
 inline constexpr uint16_t kReplyBit = 0x8000;
 inline constexpr size_t kErrorTextMax = 480;
@@ -42,6 +48,8 @@ inline constexpr uint32_t kGroupsMax = 64;
 inline constexpr uint64_t kBodyBytesMax = 5ull << 20;  // 4 MiB of keys and their lengths
 inline constexpr uint64_t kControlBytes = 1ull << 20;  // of staging, besides what was wanted
 inline constexpr uint64_t kStagingBytesMax = 4ull << 30;
+inline constexpr uint64_t kStagingGranule = 64 * 1024;  // each part of staging is a multiple
+inline constexpr uint32_t kStagingPartsMax = 16;        // a client, the first one included
 
 enum class Op : uint16_t {
   kHello = 1,
@@ -57,7 +65,8 @@ enum class Op : uint16_t {
   kUnpin = 11,
   kExtent = 12,  // the memfd of a pool extent
   kPing = 13,
-  kBye = 14,  // one way
+  kBye = 14,          // one way
+  kGrowStaging = 15,  // version 2: another part of staging
 };
 
 struct MsgHeader {
@@ -96,7 +105,7 @@ struct Hello {
   uint32_t reserved;
   uint64_t features;       // of the client; none are defined yet: 0
   uint64_t producer;       // 0 = unknown; stands in for a COMMIT's 0
-  uint64_t staging_bytes;  // wanted, besides kControlBytes
+  uint64_t staging_bytes;  // wanted in all, besides kControlBytes
   char client_name[64];    // NUL-ended
   char token[64];          // NUL-padded
 };
@@ -111,7 +120,7 @@ struct HelloOk {
   uint64_t session;
   uint8_t capability[16];  // shown again to get extents; ends with the connection
   uint64_t features;
-  uint64_t staging_bytes;  // of the memfd
+  uint64_t staging_bytes;  // of the memfd, kControlBytes included
   uint64_t generations;    // elements
   uint64_t lease_bytes_max;
   uint32_t lease_ms;
@@ -340,6 +349,24 @@ struct ExtentOk {
   uint32_t extent, reserved;
 };
 static_assert(sizeof(ExtentOk) == 16);
+
+// There was no room for a value of `value_bytes`; `bytes_min` more would make it, `bytes_wanted`
+// more what comes behind it too. What was granted but not heard of is answered again, by
+// `have_bytes`. RESOURCE_EXHAUSTED: nothing more now, by the client's wish of HELLO or the door's
+// total.
+struct GrowStaging {
+  uint64_t have_bytes;  // of staging that the client has, kControlBytes included
+  uint64_t value_bytes;
+  uint64_t bytes_min, bytes_wanted;  // 1 <= min <= wanted
+};
+static_assert(sizeof(GrowStaging) == 32);
+
+// Comes with one fd.
+struct GrowStagingOk {
+  uint64_t offset;  // in staging, = have_bytes
+  uint64_t bytes;
+};
+static_assert(sizeof(GrowStagingOk) == 16);
 
 // PING and BYE are a header alone; so is PING's reply.
 

@@ -27,9 +27,10 @@ Session::~Session() {
   state_->counters.staging_bytes.fetch_sub(staging_->bytes().size() - local::kControlBytes);
 }
 
-void Session::SetStaging(std::unique_ptr<StagingMemory> staging, uint64_t producer) {
+void Session::Greeted(std::unique_ptr<StagingMemory> staging, uint64_t producer, uint16_t version) {
   staging_ = std::move(staging);
   producer_ = producer;
+  version_ = version;
 }
 
 bool Session::TryBeginCall() {

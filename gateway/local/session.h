@@ -4,7 +4,7 @@
 //
 // Promises: after Close nothing is sent, no lease or pin is held and none is taken; replies leave
 // in the order in which they were given; nothing here blocks.
-// Threads: thread-safe. SetStaging is called once by the epoll thread, before any call is accepted.
+// Threads: thread-safe. Greeted is called once by the epoll thread, before any call is accepted.
 // Ownership: shared by the door and the calls that run for it, so staging memory outlives them.
 // Limits: reply_queue_max, leases_max, lease_bytes_max, kPinsMax.
 #pragma once
@@ -24,6 +24,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "gateway/local/door_state.h"
+#include "gateway/local/protocol.h"
 #include "gateway/local/staging_memory.h"
 #include "storage/store.h"
 
@@ -44,12 +45,14 @@ class Session {
   const std::shared_ptr<DoorState>& shared_state() const { return state_; }
 
   // HELLO.
-  void SetStaging(std::unique_ptr<StagingMemory> staging, uint64_t producer);
+  void Greeted(std::unique_ptr<StagingMemory> staging, uint64_t producer, uint16_t version);
   bool greeted() const { return staging_ != nullptr; }
   std::span<std::byte> staging() const {
     return staging_ ? staging_->bytes() : std::span<std::byte>();
   }
-  int staging_fd() const { return staging_->fd(); }
+  // Of the epoll thread. REQUIRES: greeted().
+  StagingMemory& staging_memory() { return *staging_; }
+  uint16_t version() const { return version_; }  // of the protocol; 1 before it was chosen
   uint64_t producer() const { return producer_; }
   const std::array<uint8_t, 16>& capability() const { return capability_; }
 
@@ -97,6 +100,7 @@ class Session {
   const std::shared_ptr<DoorState> state_;
   std::unique_ptr<StagingMemory> staging_;
   uint64_t producer_ = 0;
+  uint16_t version_ = local::kVersionMin;
   std::array<uint8_t, 16> capability_{};
 
   // Self-synchronised.

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The C ABI against a real door: forms and limits that only this layer has.
-#include "client/c/kvgate.h"
-
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <fstream>
 #include <string>
 #include <vector>
 
+#include "client/c/kvgate.h"
 #include "gateway/local/test_door.h"
 #include "proto/wire/identity.h"
 
@@ -47,8 +48,7 @@ class CAbiTest : public ::testing::Test {
       kvgate_set_entry entry{};
       entry.key = keys_[i];
       entry.piece_count = 1;
-      std::string value = "value";
-      const kvgate_piece piece{value.data(), value.size()};
+      const kvgate_piece piece{value_.data(), value_.size()};
       kvgate_set_request request{};
       request.struct_bytes = sizeof(request);
       request.ns = ns_;
@@ -61,6 +61,24 @@ class CAbiTest : public ::testing::Test {
       ASSERT_EQ(kvgate_set(client_, &request, kCallMs, &result, error_), 0) << error_;
       ASSERT_STREQ(kvgate_reason_name(result.reason), "ok");
     }
+  }
+
+  // The first key's value, stored in group 0.
+  void LoadAndCompare() {
+    std::string got(value_.size(), '?');
+    const kvgate_piece piece{got.data(), got.size()};
+    const uint32_t piece_count = 1;
+    kvgate_get_request request{};
+    request.struct_bytes = sizeof(request);
+    request.ns = ns_;
+    request.keys = keys_.data();
+    request.keys_count = 1;
+    request.pieces = &piece;
+    request.piece_counts = &piece_count;
+    kvgate_get_result result{};
+    ASSERT_EQ(kvgate_get(client_, &request, kCallMs, &result, error_), 0) << error_;
+    EXPECT_STREQ(kvgate_reason_name(result.reason), "ok");
+    EXPECT_EQ(got, value_);
   }
 
   kvgate_query Query(uint32_t group, uint32_t match) const {
@@ -88,6 +106,7 @@ class CAbiTest : public ::testing::Test {
   kvgate::gateway::TestDoor door_;
   kvgate_client* client_ = nullptr;
   uint64_t ns_ = 0;
+  std::string value_ = "value";
   std::vector<std::string> names_;
   std::vector<kvgate_bytes> keys_;
   kvgate_lookup_result result_{};
@@ -138,6 +157,36 @@ TEST_F(CAbiTest, ABitmapNobodyWantsIsNotWritten) {
   ASSERT_EQ(Lookup({Query(0, kMembership)}, &held), 0) << error_;
   EXPECT_EQ(held[0].bitmap, nullptr);
   EXPECT_EQ(held[0].held, 1u);
+}
+
+// How many mappings of this process, which is the daemon's too, are parts of the pool.
+int PoolMappings() {
+  std::ifstream maps("/proc/self/maps");
+  int count = 0;
+  for (std::string line; std::getline(maps, line);) {
+    count += line.find("kvgate-extent") != std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
+TEST_F(CAbiTest, AHeldStagingBlockDoesNotKeepTheOldPoolMapped) {
+  value_.assign(100'000, 'v');
+  Store(0, {0});
+  const int without_client = PoolMappings();
+  LoadAndCompare();
+  EXPECT_EQ(PoolMappings(), without_client + 1);
+  auto* staging = static_cast<char*>(kvgate_staging_alloc(client_, 1000));
+  ASSERT_NE(staging, nullptr);
+  std::fill_n(staging, 1000, 's');
+  door_.Stop();
+  door_.Start();
+  while (kvgate_ping(client_, 100, error_) != 0) {  // a breaker may be open for a moment
+  }
+  EXPECT_EQ(PoolMappings(), without_client);
+  LoadAndCompare();
+  EXPECT_EQ(PoolMappings(), without_client + 1);
+  EXPECT_EQ(std::string(staging, 1000), std::string(1000, 's'));
+  kvgate_staging_free(client_, staging);
 }
 
 TEST_F(CAbiTest, TooLittleRoomIsRefusedByName) {
