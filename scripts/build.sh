@@ -42,9 +42,15 @@ export_artifacts() {
 }
 
 # prepare VENV TARGET…: everything that a script in that environment needs to drive those targets.
+# The environment is fetched while the compiler works.
 prepare() {
+  local venv built=0
   ensure_packages "${BUILD_PACKAGES[@]}"
-  ensure_venv "$1"
-  build_targets "${@:2}"
+  (ensure_venv "$1") &
+  venv=$!
+  build_targets "${@:2}" || built=$?
+  wait "$venv"
+  [[ $built == 0 ]] || return "$built"
+  ensure_venv "$1" # sets VENV: what it makes is there
   export_artifacts
 }
