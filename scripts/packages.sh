@@ -9,7 +9,10 @@ BUILD_PACKAGES=(
   libprotobuf-dev librocksdb-dev libssl-dev liburing-dev libyaml-cpp-dev nlohmann-json3-dev
   prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc python3 python3-venv
 )
-TEST_PACKAGES=("${BUILD_PACKAGES[@]}" binutils clang-format-14 curl git iproute2 shellcheck strace)
+TEST_PACKAGES=(
+  "${BUILD_PACKAGES[@]}"
+  binutils clang-format-14 curl git groff-base iproute2 shellcheck strace systemd
+)
 BENCH_PACKAGES=("${BUILD_PACKAGES[@]}" fio)
 # clang is for --config=thread-safety, --config=fuzz and clang-tidy.
 ALL_PACKAGES=("${TEST_PACKAGES[@]}" fio clang-14 clang-tidy-14 libclang-rt-14-dev)
