@@ -6,6 +6,7 @@
 # environment variable -> what Bazel builds
 declare -rA ARTIFACTS=(
   [KVGATED]=//gateway:kvgated
+  [KVGATE_CLI]=//client/cli:kvgate
   [KVGATE_REPLAY]=//tests/bench:replay
   [KVGATE_LIB]=//client/c:libkvgate.so
   [KVGATE_GRPC_LIB]=//client/c:libkvgate_grpc.so

@@ -3,21 +3,14 @@
 #
 # ./dev install: the programs, and what a host needs to run them, under one prefix.
 
-# artifact's variable -> what Bazel builds
-declare -A INSTALLED=(
-  [KVGATED]=//gateway:kvgated
-  [KVGATE_LIB]=//client/c:libkvgate.so
-  [KVGATE_GRPC_LIB]=//client/c:libkvgate_grpc.so
-)
-[[ ! -e client/cli/BUILD.bazel ]] || INSTALLED[KVGATE_CLI]=//client/cli:kvgate
+readonly INSTALLED=(KVGATED KVGATE_CLI KVGATE_LIB KVGATE_GRPC_LIB) # of ARTIFACTS
 
 # install_kvgate [--prefix DIR] [--destdir DIR] [--built]
 #
 # Under /usr and /usr/local configuration, state and sockets have their usual places on the host;
 # under any other prefix they lie in it, so that a folder can be tried without touching the host.
 # --destdir stands before every path that is written and in none of the files, for packages.
-# --built installs what the variables of INSTALLED name, and builds nothing; without KVGATE_CLI there
-# is no CLI.
+# --built installs what the variables of INSTALLED name, and builds nothing.
 install_kvgate() {
   local prefix=/usr/local destdir='' built=''
   while [[ $# -gt 0 ]]; do
@@ -43,17 +36,14 @@ install_kvgate() {
   case $prefix in
     /usr | /usr/local) sysconfdir=/etc statedir=/var/lib/kvgate rundir=/run/kvgate ;;
   esac
-  local variable
+  local variable targets=()
   if [[ -z $built ]]; then
     ensure_packages "${BUILD_PACKAGES[@]}"
-    build_targets "${INSTALLED[@]}"
-    local bin
-    bin=$(run_bazel info bazel-bin 2>/dev/null)
-    for variable in "${!INSTALLED[@]}"; do
-      printf -v "$variable" '%s' "$bin/$(tr : / <<<"${INSTALLED[$variable]#//}")"
-    done
+    for variable in "${INSTALLED[@]}"; do targets+=("${ARTIFACTS[$variable]}"); done
+    build_targets "${targets[@]}"
+    export_artifacts
   fi
-  for variable in KVGATED KVGATE_LIB KVGATE_GRPC_LIB; do
+  for variable in "${INSTALLED[@]}"; do
     [[ -f ${!variable:-} ]] || die "install --built: $variable names no file: ${!variable:-}"
   done
   install_files
@@ -64,12 +54,16 @@ install_kvgate() {
 install_files() {
   local bin=$destdir$prefix/bin share=$destdir$prefix/share
   put 755 "$KVGATED" "$bin/kvgated"
+  put 755 "$KVGATE_CLI" "$bin/kvgate"
   put 644 "$KVGATE_LIB" "$destdir$prefix/lib/libkvgate.so"
   put 644 "$KVGATE_GRPC_LIB" "$destdir$prefix/lib/libkvgate_grpc.so"
   put 644 client/c/kvgate.h "$destdir$prefix/include/kvgate.h"
   put 644 deploy/man/kvgated.8 "$share/man/man8/kvgated.8"
+  put 644 deploy/man/kvgate.1 "$share/man/man1/kvgate.1"
   put 644 deploy/man/kvgate.yaml.5 "$share/man/man5/kvgate.yaml.5"
-  [[ -z ${KVGATE_CLI:-} ]] || install_cli
+  "$KVGATE_CLI" completion bash | put 644 - "$share/bash-completion/completions/kvgate"
+  "$KVGATE_CLI" completion zsh | put 644 - "$share/zsh/site-functions/_kvgate"
+  "$KVGATE_CLI" completion fish | put 644 - "$share/fish/vendor_completions.d/kvgate.fish"
   local systemd=$destdir$prefix/lib
   fill deploy/systemd/kvgated.service.in "$systemd/systemd/system/kvgated.service"
   fill deploy/systemd/sysusers.conf.in "$systemd/sysusers.d/kvgate.conf"
@@ -80,14 +74,6 @@ install_files() {
     config+=.new
   fi
   fill deploy/kvgate.yaml.in "$config"
-}
-
-install_cli() {
-  put 755 "$KVGATE_CLI" "$bin/kvgate"
-  put 644 deploy/man/kvgate.1 "$share/man/man1/kvgate.1"
-  "$KVGATE_CLI" completion bash | put 644 - "$share/bash-completion/completions/kvgate"
-  "$KVGATE_CLI" completion zsh | put 644 - "$share/zsh/site-functions/_kvgate"
-  "$KVGATE_CLI" completion fish | put 644 - "$share/fish/vendor_completions.d/kvgate.fish"
 }
 
 # put MODE FILE TARGET: FILE - is stdin; a running program keeps the file that it was started from.
