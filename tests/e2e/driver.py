@@ -82,12 +82,22 @@ class Driver:
             BLOCK,
             refuse_claims,
         )
+        self._wait_until_served()
         self.block_ids: dict[str, list[int]] = {}
         self.last_step = StepMetadata()
 
     @property
     def client(self) -> Any:
         return self.scheduler._gateway.client
+
+    def _wait_until_served(self) -> None:
+        """A daemon that just started may answer late on a busy machine."""
+        for side in (self.scheduler, self.worker):
+            for _ in range(20):
+                if side._gateway.client.ping(timeout_ms=3000) == 0:
+                    break
+            else:
+                raise AssertionError("the daemon is not reached")
 
     def close(self) -> None:
         self.scheduler.stop()

@@ -49,6 +49,14 @@ def test_the_engines_own_hit_is_not_claimed(driver: Driver) -> None:
     assert driver.ask(request, local_tokens=6 * BLOCK) == (0, False)
 
 
+def test_the_engines_own_hit_is_no_part_of_what_is_to_load(driver: Driver) -> None:
+    request = driver.request("r", [*stored(driver), 7])
+    driver.ask(request, local_tokens=2 * BLOCK)
+    assert driver.scheduler._states["r"].claim.blocks == {"memory": 4}
+    driver.ask(request)
+    assert driver.scheduler._states["r"].claim.blocks == {"memory": 6}
+
+
 def test_nothing_is_claimed_where_loading_is_slower(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -57,7 +65,10 @@ def test_nothing_is_claimed_where_loading_is_slower(
     monkeypatch.setattr(
         driver.client, "lookup", lambda *a, **k: real(*a, **k)._replace(advice=Advice.RECOMPUTE)
     )
-    assert driver.ask(request) == (0, False)
+    unpins = Spy(driver.client, "unpin", monkeypatch)
+    assert {driver.ask(request) for _ in range(3)} == {(0, False)}
+    driver.settle()
+    assert unpins.count == 1
     assert driver.counts()["advised_recompute"] == 1
 
 
@@ -295,13 +306,15 @@ def test_an_aborted_load_is_reported_once_and_touches_nothing(
 ) -> None:
     request = driver.request("r", [*stored(driver), 7])
     touches = Spy(driver.client, "touch", monkeypatch)
+    unpins = Spy(driver.client, "unpin", monkeypatch)
     driver.ask(request)
     driver.allocate(request, list(range(20, 27)), 6 * BLOCK)
+    request.num_computed_tokens = 6 * BLOCK  # vLLM counts tokens that are not loaded yet
     driver.scheduler.finished(request)  # aborted before its step ran
     driver.step_until_loaded(request)
     assert not any(driver.step().finished_recving for _ in range(10))
     driver.settle()
-    assert touches.count == 0
+    assert (touches.count, unpins.count) == (0, 1)
 
 
 def test_the_load_deadline_is_twice_the_prediction_but_no_longer_than_recomputing(
@@ -530,8 +543,10 @@ def test_blocks_that_the_gateway_lost_are_saved_again(driver: Driver) -> None:
     assert driver.counts()["saved_blocks"] == saved + 4
 
 
-def test_held_blocks_are_not_gathered_again(driver: Driver) -> None:
-    ids = stored(driver)
+def test_held_blocks_are_not_gathered_again(daemon: Daemon) -> None:
+    storing = Driver(daemon.local_socket)
+    ids = stored(storing)
+    driver = Driver(daemon.local_socket, identity=storing.identity)  # knows nothing yet
     request = driver.request("r", [*ids, *prompt(2 * BLOCK, seed=8)])
     driver.ask(request)
     driver.allocate(request, list(range(20, 28)), 6 * BLOCK)
@@ -539,3 +554,5 @@ def test_held_blocks_are_not_gathered_again(driver: Driver) -> None:
     request.num_computed_tokens = 6 * BLOCK
     driver.step({request: 2 * BLOCK})
     assert [(job.first, len(job.keys)) for job in driver.last_step.saves] == [(6, 2)]
+    driver.close()
+    storing.close()

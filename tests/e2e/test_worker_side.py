@@ -17,8 +17,10 @@ from driver import BLOCK, BLOCKS, LAYERS, SHAPE, Driver, Spy
 from engine import WAIT_S, prompt
 from kvgate import Client, GetResult, PieceTable, Reason, Tier
 from kvgate.vllm import layout as layout_module
+from kvgate.vllm import saver as saver_module
 from kvgate.vllm.crc import JoinedCrc32c
 from kvgate.vllm.layout import BlockLayout, LayoutError
+from kvgate.vllm.scheduler import RETRY_STEPS
 from kvgate.vllm.self_test import check_addresses
 
 
@@ -200,6 +202,27 @@ def test_bytes_changed_on_the_way_are_refused_and_the_chain_ends_there(
     assert driver.ask(driver.request("again", [*ids, 7])) == (BLOCK, True)
 
 
+def test_after_a_block_that_was_not_stored_the_rest_of_its_run_is_not_sent(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = driver.worker._gateway.client
+    monkeypatch.setattr(saver_module, "BATCH_BYTES", 2 * driver.worker._gateway.block_bytes)
+    real, count = client.gather, [0]
+
+    def gather(target: int, pieces: Any) -> int:
+        count[0] += 1
+        return real(target, pieces) ^ (1 if count[0] == 2 else 0)
+
+    monkeypatch.setattr(client, "gather", gather)
+    sets = Spy(client, "set", monkeypatch)
+    unsaved = Spy(driver.scheduler, "_forget_saved", monkeypatch)
+    driver.compute(driver.request("r", prompt(6 * BLOCK, seed=10)), list(range(1, 7)))
+    assert sets.count == 1
+    driver.step()
+    named = [(args[0].first, len(args[0].keys)) for args, _ in unsaved.calls]
+    assert named == [(1, 1), (2, 2), (4, 2)]
+
+
 def test_full_staging_drops_and_counts_without_waiting(
     daemon: Daemon, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -216,8 +239,10 @@ def test_full_staging_drops_and_counts_without_waiting(
     assert "staging_bytes = 1048576, of which 1048576 are in use; raise it" in caplog.text
     for address in held:
         client.staging_free(address)
-    for _ in range(20):  # the blocks are still the request's: saved by a later step
+    for _ in range(RETRY_STEPS - 1):
         driver.step({request: 0})
+        assert driver.last_step.saves == []  # staging is given time to become free
+    driver.step({request: 0})  # the blocks are still the request's
     driver.settle()
     assert driver.counts()["saved_blocks"] == 16
     driver.close()

@@ -33,7 +33,6 @@ class Claim:
 class RequestState:
     request: Any
     eligible: bool  # may be looked up and saved at all
-    preemptions: int = 0
     local_blocks: int = 0  # of the last look-up: where external tokens begin
     claim: Claim | None = None
     loading: Loading | None = None

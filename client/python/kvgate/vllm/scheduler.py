@@ -78,9 +78,6 @@ class SchedulerSide:
     def matched_tokens(self, request: Any, num_computed: int) -> tuple[int, bool]:
         state = self._state(request)
         local = num_computed // self._block
-        if state.preemptions != request.num_preemptions:
-            state.preemptions = request.num_preemptions
-            self._release(state)
         if not self._may_claim(state):
             return 0, False
         # vLLM must compute at least the last token itself.
@@ -148,7 +145,7 @@ class SchedulerSide:
 
     def _as_claim(self, found: LookupResult, local: int, start: float) -> Claim:
         held = found.held
-        blocks = {"memory": found.memory_keys, "disk": found.disk_keys}
+        blocks = _blocks_to_load(found, local)
         if held > local and self._is_slower(found, blocks, held - local):
             self.recorder.add(advised_recompute=1)
             held = 0
@@ -158,7 +155,7 @@ class SchedulerSide:
             held_blocks=held,
             pin_token=found.pin_token,
             expires=start + pin_ms / 1000,
-            blocks={tier: count for tier, count in blocks.items() if count},
+            blocks=blocks,
             gateway_ms=found.predicted_load_ms,
         )
 
@@ -423,7 +420,7 @@ class SchedulerSide:
             eligible = getattr(request, "lora_request", None) is None
             if not eligible:
                 self._skip_lora(request)
-            state = RequestState(request, eligible, request.num_preemptions)
+            state = RequestState(request, eligible)
             self._states[request.request_id] = state
         return state
 
@@ -446,6 +443,15 @@ class SchedulerSide:
     def _root(self, request: Any, first: int) -> bytes:
         group = self._gateway.root_group_keys()
         return self._key(request, first - first % group) if first % group else b""
+
+
+def _blocks_to_load(found: LookupResult, local: int) -> dict[str, int]:
+    """By tier. The answer counts the whole chain: what the engine has itself is taken from both
+    tiers alike."""
+    counted = {"memory": found.memory_keys, "disk": found.disk_keys}
+    share = (found.held - local) / max(sum(counted.values()), 1)
+    blocks = {tier: round(count * min(max(share, 0.0), 1.0)) for tier, count in counted.items()}
+    return {tier: count for tier, count in blocks.items() if count}
 
 
 def _source(claim: Claim) -> CacheHitSource:
