@@ -14,6 +14,10 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 
+// Of tsan's runtime; it has no header for them.
+extern "C" void AnnotateIgnoreReadsBegin(const char* file, int line);
+extern "C" void AnnotateIgnoreReadsEnd(const char* file, int line);
+
 namespace {
 
 template <typename Function>
@@ -25,6 +29,13 @@ Function* Library(const char* symbol) {
 struct AcquireAfter {
   ~AcquireAfter() { __tsan_acquire(address); }
   void* address;
+};
+
+// Unlock evaluates the conditions of those who wait, still under the lock but after our release:
+// what they read would seem to race with the next owner.
+struct ReadsIgnored {
+  ReadsIgnored() { AnnotateIgnoreReadsBegin(__FILE__, __LINE__); }
+  ~ReadsIgnored() { AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
 };
 
 }  // namespace
@@ -42,6 +53,7 @@ struct AcquireAfter {
   extern "C" void symbol(void* it) {                         \
     static auto* const real = Library<void(void*)>(#symbol); \
     __tsan_release(it);                                      \
+    const ReadsIgnored conditions;                           \
     real(it);                                                \
   }
 
