@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <random>
 #include <vector>
 
 #include "client/cli/commands.h"
@@ -36,8 +35,7 @@ class Bench {
         session_(session),
         source_(args.block_bytes * args.blocks),
         target_(source_.size()) {
-    std::random_device seed;
-    const std::string run = std::to_string(seed());
+    const std::string run = std::to_string(Steady::now().time_since_epoch().count());
     for (uint32_t i = 0; i < args.blocks; ++i) {
       keys_.push_back("kvgate-bench/" + run + "/" + std::to_string(i));
     }

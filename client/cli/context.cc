@@ -21,6 +21,12 @@ std::string FindRunDir(const std::string& given, const std::string& data_dir) {
   return "/run/kvgate";
 }
 
+std::string Context::LocalSocket() const {
+  const std::string named = run_dir + "/local-" + tenant + ".sock";
+  if (tenant != "default" || access(named.c_str(), F_OK) == 0) return named;
+  return run_dir + "/local.sock";
+}
+
 int Fail(std::string_view what, wire::Code code, std::string_view message, const Context& context) {
   std::fprintf(stderr, "kvgate %.*s: %.*s: %.*s\n", static_cast<int>(what.size()), what.data(),
                static_cast<int>(wire::CodeName(code).size()), wire::CodeName(code).data(),

@@ -32,7 +32,8 @@ struct Context {
   double timeout_ms = 2000;
 
   std::string AdminSocket() const { return run_dir + "/admin.sock"; }
-  std::string LocalSocket() const { return run_dir + "/local-" + tenant + ".sock"; }
+  // The tenant "default" has the plain name when it is the only one.
+  std::string LocalSocket() const;
 };
 
 // The first of: `given`; `data_dir`/run; KVGATE_RUN_DIR; /run/kvgate. Never fails.

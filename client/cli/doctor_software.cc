@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Checks of what runs beside kvgated: CUDA, Python, torch, vLLM and its connector setting.
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -37,6 +38,21 @@ constexpr char kVersions[] =
     "    try: out[name]=metadata.version(name)\n"
     "    except metadata.PackageNotFoundError: out[name]=\"\"\n"
     "print(json.dumps(out))\n";
+
+// `vllm serve …`, as the script or as a module; words of a command line end with NUL.
+bool IsEngine(const std::string& line) {
+  std::string before;
+  for (size_t at = 0; at < line.size();) {
+    const size_t end = std::min(line.find('\0', at), line.size());
+    const std::string word = line.substr(at, end - at);
+    if (word == "vllm.entrypoints.openai.api_server") return true;
+    const std::string name = before.substr(before.rfind('/') + 1);
+    if (word == "serve" && (name == "vllm" || name == "vllm.entrypoints.cli.main")) return true;
+    before = word;
+    at = end + 1;
+  }
+  return false;
+}
 
 Finding PackageFinding(const nlohmann::json& versions, const char* name, const char* todo) {
   const std::string version = versions.value(name, "");
@@ -85,7 +101,7 @@ Finding CheckConnector(const Host& host) {
     const std::string pid = entry.path().filename();
     if (pid.empty() || pid[0] < '0' || pid[0] > '9') continue;
     const std::string line = host.Read("/proc/" + pid + "/cmdline");
-    if (line.find("vllm") == std::string::npos || line.find("serve") == std::string::npos) continue;
+    if (!IsEngine(line)) continue;
     ++engines;
     if (line.find("KvgateConnector") != std::string::npos) {
       ++with;

@@ -90,8 +90,15 @@ TEST_F(DoctorTest, ASlowClockIsAWarning) {
 }
 
 TEST_F(DoctorTest, AnEngineWithoutTheConnectorIsNamed) {
-  Write("/proc/17/cmdline", "python3 vllm serve model");
-  Write("/proc/18/cmdline", "python3 vllm serve model --kv-transfer-config KvgateConnector");
+  const auto words = [](std::vector<std::string> list) {
+    std::string line;
+    for (const std::string& word : list) line += word + std::string(1, '\0');
+    return line;
+  };
+  Write("/proc/17/cmdline", words({"python3", "/usr/bin/vllm", "serve", "model"}));
+  Write("/proc/18/cmdline", words({"python3", "/usr/bin/vllm", "serve", "model",
+                                   "--kv-transfer-config", "KvgateConnector"}));
+  Write("/proc/19/cmdline", words({"tail", "vllm", "server.log"}));
   const Finding finding = CheckConnector(host_);
   EXPECT_EQ(finding.level, Level::kWarn);
   EXPECT_THAT(finding.found, HasSubstr("1 of 2"));

@@ -218,6 +218,7 @@ absl::Status AdminService::DoExplain(const v1::ExplainRequest& request,
   const std::map<storage::NamespaceId, storage::NamespaceInfo> infos = Infos();
   const bool named = !request.identity_digest().empty();
   bool found = false;
+  response->set_remembered_since_unix_ms(UnixMs(started_));
   for (const auto& [id, info] : infos) {
     if (!request.tenant().empty() && info.tenant != request.tenant()) continue;
     if (Bytes(info.identity_digest).rfind(request.identity_digest(), 0) != 0) continue;
