@@ -16,7 +16,8 @@
 //     deadline and under a budget (10 % of calls).
 // Threads: thread-safe; calls block the calling thread. Fork: the child must not use it (its calls
 // answer kUnavailable).
-// Memory: staging (StagingBytes) plus 1 MiB. Threads of its own: none.
+// Memory: staging (Options::staging_bytes) plus 1 MiB; mapped besides, of the gateway's own, is its
+// pool (read-only), which is unmapped as soon as the attachment is over. Threads of its own: none.
 // Errors: Outcome tells how the call as a whole went; results tell each key's reason.
 // Needs nothing but libc and libstdc++ (libkvgate.so is made of it); no exceptions leave it.
 #pragma once
@@ -73,14 +74,14 @@ std::string_view ReasonName(Reason reason);  // "not_held" …
 enum class Verify : uint8_t { kDefault = 0, kAlways = 1, kSampled = 2, kNever = 3 };
 
 struct Options {
-  std::string transport = "auto";  // "auto" | "local" | "grpc"
-  std::string local_socket;        // path of the local door
-  std::string grpc_target;         // "unix:/path" or "host:port"
-  std::string grpc_library;        // path of libkvgate_grpc.so; empty: beside libkvgate.so
-  std::string client_name;         // <= 63 B
-  uint64_t producer = 0;           // 0: drawn at random
-  uint64_t staging_bytes = 32ull << 20;
-  Verify verify = Verify::kDefault;  // sampled (1/64) on shared memory, always over gRPC
+  std::string transport = "auto";        // "auto" | "local" | "grpc"
+  std::string local_socket;              // path of the local door
+  std::string grpc_target;               // "unix:/path" or "host:port"
+  std::string grpc_library;              // path of libkvgate_grpc.so; empty: beside libkvgate.so
+  std::string client_name;               // <= 63 B
+  uint64_t producer = 0;                 // 0: drawn at random
+  uint64_t staging_bytes = 32ull << 20;  // at most; the local door gives it as Sets need it
+  Verify verify = Verify::kDefault;      // sampled (1/64) on shared memory, always over gRPC
   uint32_t connect_timeout_ms = 200;
   uint32_t breaker_failures = 5;   // or 1 s without an answer
   uint32_t breaker_open_ms = 200;  // first pause; doubles with jitter up to 800 ms
@@ -231,8 +232,8 @@ class Client {
   virtual Outcome Open(const OpenRequest& request, Deadline deadline, uint64_t* ns,
                        OpenReply* reply) = 0;
   virtual Outcome Lookup(const LookupRequest& request, Deadline deadline, LookupReply* reply) = 0;
-  // results.size() == number of keys (or count). Every result is filled, whatever the outcome. What
-  // did not fit one answer is asked for again.
+  // targets.size() == results.size() == number of keys (or count). Every result is filled, whatever
+  // the outcome. What did not fit one answer is asked for again.
   virtual Outcome Get(const GetRequest& request, Deadline deadline,
                       std::span<GetResult> results) = 0;
   // Values in one piece inside staging memory go without a copy here; after a Set that timed out,
@@ -250,8 +251,10 @@ class Client {
   virtual Outcome Unpin(uint64_t ns, uint64_t token, Deadline deadline) = 0;
   virtual Outcome Ping(Deadline deadline) = 0;
 
-  // Staging memory owned by the caller until FreeStaging: shared with the daemon on the local door,
-  // ordinary memory else. Null when none is left (drop and count; never waits). 64 B aligned.
+  // Staging memory owned by the caller until FreeStaging: shared with the daemon on the local door
+  // as far as that has room now (what it lacks, the next Set asks for), ordinary memory else. Null
+  // when staging_bytes are in use (drop and count; never waits). 64 B aligned. Stays valid however
+  // the gateway fares.
   virtual std::byte* AllocStaging(size_t bytes) = 0;
   virtual void FreeStaging(std::byte* memory) = 0;
 

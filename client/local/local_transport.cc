@@ -379,12 +379,12 @@ Outcome LocalTransport::GrowStaging(const Shortage& shortage, Deadline deadline)
 
 // Called by the one caller that set growing_.
 Outcome LocalTransport::AskForStaging(const Shortage& shortage, Deadline deadline) {
-  growths_asked_.fetch_add(1, std::memory_order_relaxed);
   local::GrowStaging ask{};
   ask.have_bytes = arena_->bytes();
   ask.value_bytes = shortage.value_bytes;
   ask.bytes_min = arena_->MissingFor(shortage.needed);
   if (ask.bytes_min == 0) return {};  // something was freed meanwhile
+  growths_asked_.fetch_add(1, std::memory_order_relaxed);
   // At least twice as much as before: few parts, whatever the sizes are.
   const uint64_t wanted = std::max(shortage.wanted, ask.have_bytes);
   ask.bytes_wanted = std::max(ask.bytes_min, std::min(wanted, arena_->room_to_grow()));
