@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "storage/base/manual_clock.h"
 #include "storage/io/memory_disk.h"
 #include "storage/store_test_util.h"
 

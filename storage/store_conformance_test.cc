@@ -2,6 +2,7 @@
 //
 // What Store promises, on every kind of store that there is.
 #include "proto/wire/checksum.h"
+#include "storage/base/manual_clock.h"
 #include "storage/io/memory_disk.h"
 #include "storage/store_test_util.h"
 

@@ -2,6 +2,7 @@
 //
 // The store on simulated devices that fail, lie, lose what was not synced, and are found again.
 #include "absl/strings/str_cat.h"
+#include "storage/base/manual_clock.h"
 #include "storage/io/faulty_disk.h"
 #include "storage/io/memory_disk.h"
 #include "storage/store_test_util.h"

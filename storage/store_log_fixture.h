@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "storage/base/manual_clock.h"
 #include "storage/fake_log.h"
 #include "storage/store_impl.h"
 #include "storage/store_test_util.h"

@@ -9,6 +9,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "storage/base/manual_clock.h"
 #include "storage/io/memory_disk.h"
 #include "storage/store_test_util.h"
 

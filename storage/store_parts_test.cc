@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/manual_clock.h"
 #include "storage/store_pins.h"
 #include "storage/store_random.h"
 #include "storage/store_recovery.h"

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "storage/base/manual_clock.h"
 #include "storage/io/faulty_disk.h"
 #include "storage/io/memory_disk.h"
 #include "storage/store_test_util.h"

@@ -16,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "proto/wire/identity.h"
 #include "storage/base/clock.h"
+#include "storage/base/manual_clock.h"
 #include "storage/store.h"
 
 namespace kvgate::gateway {

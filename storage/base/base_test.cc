@@ -10,6 +10,7 @@
 #include "storage/base/check.h"
 #include "storage/base/clock.h"
 #include "storage/base/gate.h"
+#include "storage/base/manual_clock.h"
 #include "storage/base/thread_name.h"
 
 namespace kvgate::storage {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Clock: where time enters the store. RealClock in the daemon, ManualClock in tests.
+// Clock: where time enters the store. RealClock in the daemon; tests have manual_clock.h.
 // Thread-safe. Now() never goes back within a process. CacheSeconds() is the cache clock in which
 // expiry is kept: seconds that go on over restarts and never follow jumps of the wall clock.
 #pragma once
@@ -49,34 +49,6 @@ class RealClock final : public Clock {
   std::atomic<int64_t> cache_offset_s_;
   mutable absl::Mutex mu_;
   std::array<uint8_t, 16> boot_id_ ABSL_GUARDED_BY(mu_){};
-};
-
-class ManualClock final : public Clock {
- public:
-  absl::Time Now() const override { return absl::FromUnixNanos(now_ns_.load()); }
-  uint32_t CacheSeconds() const override {
-    return static_cast<uint32_t>(now_ns_.load() / 1000000000);
-  }
-  uint32_t WallSeconds() const override {
-    return static_cast<uint32_t>(CacheSeconds() + wall_shift_s_.load());
-  }
-  BootTime Boot() const override {
-    BootTime boot;
-    boot.boot_id[0] = boot_.load();
-    boot.seconds = static_cast<uint64_t>(CacheSeconds() - kFirstBootAtS);
-    return boot;
-  }
-  void Advance(absl::Duration d) { now_ns_ += absl::ToInt64Nanoseconds(d); }
-  // The wall clock jumps; nothing else follows.
-  void ShiftWall(int64_t seconds) { wall_shift_s_ += seconds; }
-  // Another boot from now on; 0: the boot is not known, as at first.
-  void SetBoot(uint8_t boot) { boot_ = boot; }
-
- private:
-  static constexpr uint32_t kFirstBootAtS = 900;
-  std::atomic<int64_t> wall_shift_s_{0};
-  std::atomic<uint8_t> boot_{0};
-  std::atomic<int64_t> now_ns_{1'000'000'000'000};
 };
 
 }  // namespace kvgate::storage

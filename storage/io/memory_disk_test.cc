@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "storage/base/manual_clock.h"
 #include "storage/io/disk_conformance.h"
 
 namespace kvgate::storage {

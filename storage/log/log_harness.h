@@ -19,6 +19,7 @@
 #include "absl/synchronization/mutex.h"
 #include "storage/base/aligned_buffer.h"
 #include "storage/base/clock.h"
+#include "storage/base/manual_clock.h"
 #include "storage/io/faulty_disk.h"
 #include "storage/io/memory_disk.h"
 #include "storage/log/log.h"
