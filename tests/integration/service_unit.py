@@ -102,6 +102,15 @@ class Manager:
             pass
         return message
 
+    def drain(self) -> None:
+        """Forgets the messages that are already there."""
+        self._socket.setblocking(False)
+        try:
+            while True:
+                self._socket.recv(4096)
+        except BlockingIOError:
+            self._socket.settimeout(harness.HANG_S)
+
     def text(self) -> str:
         return self._log.read_text(errors="replace")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import harness
 import pytest
 import yaml
-from harness import pb, value_of
+from harness import CHANNEL_OPTIONS, pb, value_of
 from service_unit import Manager, Unit, install
 
 _UNIT = "lib/systemd/system/kvgated.service"
@@ -119,9 +119,7 @@ def test_the_daemon_runs_as_the_unit_says(prefix, unit, manager):
     target = re.search(r"grpc=(\S+)", ready["STATUS"])[1]
     assert target == f"{prefix}/run/kvgate/grpc.sock"
     assert [manager.told() for _ in range(3)] == [{"WATCHDOG": "1"}] * 3
-    with harness.Client(
-        harness.grpc.insecure_channel(f"unix:{target}", options=harness.CHANNEL_OPTIONS)
-    ).channel as channel:
+    with harness.grpc.insecure_channel(f"unix:{target}", options=CHANNEL_OPTIONS) as channel:
         use(harness.Client(channel))
     walk(prefix / "var/lib/kvgate", prefix / "run/kvgate")
 
@@ -168,9 +166,7 @@ def test_every_call_of_the_daemon_passes_the_filter(unit, manager, tmp_path):
         KVGATE_GRPC_TCP="0",
     )
     target = re.search(r"grpc=(\S+)", manager.told_with("READY")["STATUS"])[1]
-    with harness.grpc.insecure_channel(
-        f"unix:{target}", options=harness.CHANNEL_OPTIONS
-    ) as channel:
+    with harness.grpc.insecure_channel(f"unix:{target}", options=CHANNEL_OPTIONS) as channel:
         use(harness.Client(channel))
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=harness.HANG_S) == 0, manager.text()
@@ -178,6 +174,36 @@ def test_every_call_of_the_daemon_passes_the_filter(unit, manager, tmp_path):
     called = {found[1] for line in lines if (found := re.match(r"\d+ +([a-z]\w*)\(", line))}
     assert {"io_uring_enter", "memfd_create", "fdatasync", "sendto"} <= called
     assert called - unit.system_calls() == set()
+
+
+def test_a_device_that_hangs_does_not_silence_the_watchdog(manager, device):
+    """A restart would not heal it, and would lose what is in memory."""
+    process = manager.start(
+        device.wrapper,
+        WATCHDOG_USEC="300000",
+        KVGATE_MEMORY="256MiB",
+        KVGATE_DISK="1GiB",
+        KVGATE_IO_ENGINE="posix",
+    )
+    target = re.search(r"grpc=(\S+)", manager.told_with("READY")["STATUS"])[1]
+    with harness.grpc.insecure_channel(f"unix:{target}", options=CHANNEL_OPTIONS) as channel:
+        client = harness.Client(channel)
+        client.open()
+        device.hang()
+        entry = pb().SetEntry(key=b"stuck", value_bytes=5000)
+        request = pb().SetRequest(
+            namespace=client.ns,
+            entries=[entry],
+            values=[value_of(b"stuck", 5000)],
+            durability=pb().DURABILITY_LOGGED,
+        )
+        client.rpc.Set.future(request, timeout=harness.HANG_S)
+        device.wait_until_hit()
+        manager.drain()
+        assert [manager.told() for _ in range(5)] == [{"WATCHDOG": "1"}] * 5
+    device.come_back()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=harness.HANG_S) == 0, manager.text()
 
 
 def slack_ms():
