@@ -197,11 +197,12 @@ def test_a_device_that_hangs_does_not_silence_the_watchdog(manager, device):
             values=[value_of(b"stuck", 5000)],
             durability=pb().DURABILITY_LOGGED,
         )
-        client.rpc.Set.future(request, timeout=harness.HANG_S)
+        call = client.rpc.Set.future(request, timeout=harness.HANG_S)
         device.wait_until_hit()
         manager.drain()
         assert [manager.told() for _ in range(5)] == [{"WATCHDOG": "1"}] * 5
-    device.come_back()
+        device.come_back()
+        assert call.result().results[0].state == pb().SET_STATE_STORED
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=harness.HANG_S) == 0, manager.text()
 
