@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config.h"
 
+#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <map>
+#include <set>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "gateway/config_text.h"
 #include "gateway/core/text.h"
 #include "gateway/flags.h"
+#include "gateway/host_limits.h"
+#include "gateway/settings.h"
 #include "gateway/version.h"
 
 namespace kvgate::gateway {
@@ -22,164 +27,11 @@ namespace {
 
 absl::Status Invalid(const std::string& text) { return absl::InvalidArgumentError(text); }
 
-absl::Status SetBytes(const std::string& text, uint64_t* bytes) {
-  absl::StatusOr<uint64_t> parsed = ParseBytes(text);
-  if (!parsed.ok()) return parsed.status();
-  *bytes = *parsed;
-  return absl::OkStatus();
-}
-
-absl::Status SetNumber(const std::string& text, uint32_t max, uint32_t* number) {
-  uint32_t parsed = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
-  if (error != std::errc() || end != text.data() + text.size() || parsed > max) {
-    return Invalid(absl::StrCat("\"", text, "\" is not a number from 0 to ", max));
-  }
-  *number = parsed;
-  return absl::OkStatus();
-}
-
-std::vector<std::string> SplitList(const std::string& text) {
-  return absl::StrSplit(text, ',', absl::SkipEmpty());
-}
-
-// "off" and "" close a door; a bare port listens on loopback.
-absl::Status SetAddress(const std::string& text, std::string* address) {
-  if (text.empty() || text == "off") {
-    address->clear();
-    return absl::OkStatus();
-  }
-  const size_t colon = text.rfind(':');
-  const std::string host = colon == std::string::npos ? "127.0.0.1" : text.substr(0, colon);
-  const std::string port = colon == std::string::npos ? text : text.substr(colon + 1);
-  uint32_t number = 0;
-  if (host.empty() || port.empty() || !SetNumber(port, 65535, &number).ok()) {
-    return Invalid(absl::StrCat("\"", text, "\" is not host:port, a port, or off"));
-  }
-  *address = absl::StrCat(host, ":", number);
-  return absl::OkStatus();
-}
-
-absl::Status SetEngine(const std::string& text, storage::DiskOptions::Engine* engine) {
-  using Engine = storage::DiskOptions::Engine;
-  static const std::map<std::string, Engine> kEngines = {
-      {"auto", Engine::kAuto}, {"uring", Engine::kUring}, {"posix", Engine::kPosix}};
-  auto found = kEngines.find(text);
-  if (found == kEngines.end()) {
-    return Invalid(absl::StrCat("\"", text, "\" is not auto, uring or posix"));
-  }
-  *engine = found->second;
-  return absl::OkStatus();
-}
-
-absl::Status SetLevel(const std::string& text, LogLevel* level) {
-  static const std::map<std::string, LogLevel> kLevels = {{"error", LogLevel::kError},
-                                                          {"warning", LogLevel::kWarning},
-                                                          {"info", LogLevel::kInfo},
-                                                          {"debug", LogLevel::kDebug}};
-  auto found = kLevels.find(text);
-  if (found == kLevels.end()) {
-    return Invalid(absl::StrCat("\"", text, "\" is not error, warning, info or debug"));
-  }
-  *level = found->second;
-  return absl::OkStatus();
-}
-
-// The one list of settings. The flag is --name; the key in the file and the variable follow from
-// it.
-struct Setting {
-  const char* name;
-  const char* help;
-  absl::Status (*set)(const std::string& text, Config* config);
-
-  std::string flag() const { return absl::StrCat("--", name); }
-  std::string key() const { return absl::StrReplaceAll(name, {{"-", "_"}}); }
-  std::string variable() const { return absl::StrCat("KVGATE_", absl::AsciiStrToUpper(key())); }
-};
-
-using Text = const std::string&;
-
-const Setting kSettings[] = {
-    {"data-dir", "data directories, repeatable or with commas (required)",
-     [](Text t, Config* c) {
-       c->data_dirs = SplitList(t);
-       return absl::OkStatus();
-     }},
-    {"run-dir", "directory of the sockets; default: <first data directory>/run",
-     [](Text t, Config* c) {
-       c->run_dir = t;
-       return absl::OkStatus();
-     }},
-    {"memory", "memory tier, e.g. 64GiB; default 512MiB",
-     [](Text t, Config* c) { return SetBytes(t, &c->memory_bytes); }},
-    {"disk", "disk tier over all data directories, 0 = none; default 4GiB",
-     [](Text t, Config* c) { return SetBytes(t, &c->disk_bytes); }},
-    {"segment-bytes", "segment of the log, fixed when formatted; default: chosen by size",
-     [](Text t, Config* c) { return SetBytes(t, &c->segment_bytes); }},
-    {"io-engine", "auto, uring or posix; default auto",
-     [](Text t, Config* c) { return SetEngine(t, &c->io_engine); }},
-    {"flush-delay-ms", "how long small values wait for company before a write; default 2",
-     [](Text t, Config* c) { return SetNumber(t, 1000, &c->flush_delay_ms); }},
-    {"tenants", "tenant names with commas, each with sockets of its own; default \"default\"",
-     [](Text t, Config* c) {
-       c->tenants = SplitList(t);
-       return absl::OkStatus();
-     }},
-    {"grpc-tcp", "gRPC on TCP: host:port, or a port on 127.0.0.1; default off",
-     [](Text t, Config* c) { return SetAddress(t, &c->grpc_tcp); }},
-    {"grpc-tcp-tenant", "the tenant of clients on TCP; default \"default\"",
-     [](Text t, Config* c) {
-       c->grpc_tcp_tenant = t;
-       return absl::OkStatus();
-     }},
-    {"metrics", "Prometheus: host:port, port 0 = any, or off; default 127.0.0.1:0",
-     [](Text t, Config* c) { return SetAddress(t, &c->metrics); }},
-    {"receive-bytes", "budget of gRPC messages being received; default 256MiB",
-     [](Text t, Config* c) { return SetBytes(t, &c->receive_bytes); }},
-    {"staging-bytes", "shared staging of local clients in sum; default 1/8 of memory",
-     [](Text t, Config* c) { return SetBytes(t, &c->staging_bytes); }},
-    {"namespaces-max", "namespaces open at a time; default 1024",
-     [](Text t, Config* c) { return SetNumber(t, 65535, &c->namespaces_max); }},
-    {"drain-ms", "how long a graceful stop waits for running calls; default 10000",
-     [](Text t, Config* c) { return SetNumber(t, 600'000, &c->drain_ms); }},
-    {"log-level", "error, warning, info or debug; default info",
-     [](Text t, Config* c) { return SetLevel(t, &c->log_level); }},
-};
-
 absl::Status Apply(const Setting& setting, const std::string& where, const std::string& text,
                    Config* config) {
-  absl::Status status = setting.set(text, config);
+  absl::Status status = setting.Apply(text, config);
   if (status.ok()) return status;
   return Invalid(absl::StrCat(where, ": ", status.message()));
-}
-
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-    }
-  }
-  return row[b.size()];
-}
-
-absl::Status UnknownKey(const std::string& path, const std::string& key) {
-  std::string nearest;
-  size_t best = SIZE_MAX;
-  for (const Setting& setting : kSettings) {
-    const size_t distance = EditDistance(key, setting.key());
-    if (distance < best) {
-      best = distance;
-      nearest = setting.key();
-    }
-  }
-  return Invalid(
-      absl::StrCat(path, ": unknown key \"", key, "\"; the nearest one is \"", nearest, "\""));
 }
 
 using Values = std::map<std::string, std::string>;  // by Setting::key()
@@ -194,8 +46,9 @@ absl::StatusOr<Values> ReadFile(const std::string& path) {
     for (const auto& pair : root) {
       const auto key = pair.first.as<std::string>();
       const auto known = [&key](const Setting& s) { return s.key() == key; };
-      if (std::none_of(std::begin(kSettings), std::end(kSettings), known)) {
-        return UnknownKey(path, key);
+      if (std::none_of(Settings().begin(), Settings().end(), known)) {
+        return Invalid(absl::StrCat(path, ": unknown key \"", key, "\"; the nearest one is \"",
+                                    NearestKey(key), "\""));
       }
       if (pair.second.IsSequence()) {
         values[key] = absl::StrJoin(pair.second.as<std::vector<std::string>>(), ",");
@@ -209,10 +62,25 @@ absl::StatusOr<Values> ReadFile(const std::string& path) {
   return values;
 }
 
-// Flag over variable over file over default.
-absl::StatusOr<Config> Resolve(const Values& flags, std::string config_path) {
+void FillFromHost(Config* config) {
+  if (config->run_dir.empty() && !config->data_dirs.empty()) {
+    config->run_dir = absl::StrCat(config->data_dirs.front(), "/run");
+  }
+  if (config->memory_bytes == 0) config->memory_bytes = DefaultMemoryBytes(ReadHostMemory());
+  if (config->disk_bytes == kDiskByHost) {
+    config->disk_bytes = DefaultDiskBytes(ReadDirectorySpace(config->data_dirs));
+  }
+}
+
+// Flag over variable over file over default. With `given`, the names of what was set anywhere.
+absl::StatusOr<Config> Resolve(const Values& flags, std::string config_path,
+                               std::set<std::string>* given = nullptr) {
   if (config_path.empty()) {
-    if (const char* path = std::getenv("KVGATE_CONFIG")) config_path = path;
+    if (const char* path = std::getenv("KVGATE_CONFIG")) {
+      config_path = path;
+    } else if (access(kConfigPath, F_OK) == 0) {
+      config_path = kConfigPath;
+    }
   }
   Values file;
   if (!config_path.empty()) {
@@ -221,7 +89,7 @@ absl::StatusOr<Config> Resolve(const Values& flags, std::string config_path) {
     file = *std::move(read);
   }
   Config config;
-  for (const Setting& setting : kSettings) {
+  for (const Setting& setting : Settings()) {
     absl::Status status;
     if (auto flag = flags.find(setting.key()); flag != flags.end()) {
       status = Apply(setting, setting.flag(), flag->second, &config);
@@ -230,14 +98,20 @@ absl::StatusOr<Config> Resolve(const Values& flags, std::string config_path) {
     } else if (auto in_file = file.find(setting.key()); in_file != file.end()) {
       status =
           Apply(setting, absl::StrCat(config_path, ": ", setting.key()), in_file->second, &config);
+    } else {
+      continue;
     }
     if (!status.ok()) return status;
+    if (given != nullptr) given->insert(setting.name);
   }
-  if (config.run_dir.empty() && !config.data_dirs.empty()) {
-    config.run_dir = absl::StrCat(config.data_dirs.front(), "/run");
-  }
+  FillFromHost(&config);
   if (absl::Status status = config.Validate(); !status.ok()) return status;
   return config;
+}
+
+bool IsLoopback(const std::string& host_port) {
+  return absl::StartsWith(host_port, "127.") || absl::StartsWith(host_port, "localhost:") ||
+         absl::StartsWith(host_port, "[::1]:");
 }
 
 absl::Status CheckTenant(const std::string& tenant) {
@@ -288,21 +162,16 @@ absl::Status Config::Validate() const {
   if (data_dirs.empty()) {
     return Invalid("--data-dir: none given; name a directory that kvgated may use");
   }
-  constexpr uint64_t kMemoryMin = 16ull << 20;
-  if (memory_bytes < kMemoryMin) {
-    return Invalid(absl::StrCat("--memory: ", FormatBytes(memory_bytes), ", at least ",
-                                FormatBytes(kMemoryMin), " is needed"));
+  if (!grpc_tcp.empty() && !IsLoopback(grpc_tcp) && !allow_unpatched_grpc_tcp) {
+    return Invalid(absl::StrCat(
+        "--grpc-tcp: ", grpc_tcp,
+        " is not loopback, and this gRPC has published faults "
+        "(docs/threat-model.md); stay on 127.0.0.1, or set --allow-unpatched-grpc-tcp=true"));
   }
   if (staging_bytes > memory_bytes / 2) {
     return Invalid(absl::StrCat("--staging-bytes: ", FormatBytes(staging_bytes),
                                 ", at most half of --memory (", FormatBytes(memory_bytes), ")"));
   }
-  constexpr uint64_t kReceiveMin = 70ull << 20;
-  if (receive_bytes < kReceiveMin) {
-    return Invalid(absl::StrCat("--receive-bytes: ", FormatBytes(receive_bytes), ", at least ",
-                                FormatBytes(kReceiveMin), " (one message) is needed"));
-  }
-  if (namespaces_max == 0) return Invalid("--namespaces-max: 0, at least 1 is needed");
   if (tenants.empty() || tenants.size() > 8) {
     return Invalid(absl::StrCat("--tenants: ", tenants.size(), ", 1 to 8 are allowed"));
   }
@@ -315,39 +184,94 @@ absl::Status Config::Validate() const {
   return CheckTenant(grpc_tcp_tenant);
 }
 
+namespace {
+
+// `config VERB`: what it prints. `given` are the settings that do not have their default.
+absl::StatusOr<std::string> ConfigVerb(const std::string& verb, bool effective,
+                                       const Config& config, const std::set<std::string>& given) {
+  if (verb == "check") return std::string("the configuration is good\n");
+  if (verb != "print") {
+    return Invalid(absl::StrCat("config ", verb, ": is not check, print, schema or docs"));
+  }
+  if (effective) return ConfigAsYaml(config);
+  std::string out;
+  for (const std::string& line :
+       std::vector<std::string>(absl::StrSplit(ConfigAsYaml(config), '\n', absl::SkipEmpty()))) {
+    for (const Setting& setting : Settings()) {
+      if (given.count(setting.name) > 0 && absl::StartsWith(line, setting.key() + ":")) {
+        absl::StrAppend(&out, line, "\n");
+      }
+    }
+  }
+  return out;
+}
+
+constexpr char kUsage[] =
+    "kvgated: the KV-cache gateway of one node\n"
+    "kvgated config check|print|schema|docs: with the same flags, says what a start would do";
+
+}  // namespace
+
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) {
   std::vector<Flag> known;
-  for (const Setting& setting : kSettings) known.push_back({setting.name, setting.help});
+  for (const Setting& setting : Settings()) {
+    known.push_back(
+        {setting.name, absl::StrCat(setting.help, "; default: ", setting.DefaultText())});
+  }
   known.push_back({"config", "YAML file with the same settings"});
   known.push_back({"version", "print the versions of program, wire and disk format", false});
+  known.push_back({"effective", "for config print: defaults too", false});
 
   CommandLine line;
-  absl::StatusOr<FlagValues> given = ParseFlags(known, argc, argv);
+  const bool asks = argc > 2 && std::string(argv[1]) == "config";
+  const std::string verb = asks ? argv[2] : "";
+  absl::StatusOr<FlagValues> given =
+      asks ? ParseFlags(known, argc - 2, argv + 2) : ParseFlags(known, argc, argv);
   if (!given.ok()) {
     return Invalid(absl::StrCat(given.status().message(), "; see kvgated --help"));
   }
   if (given->count("help") > 0) {
-    line.print = FlagHelp("kvgated: the KV-cache gateway of one node", known);
-    return line;
-  }
-  if (given->count("version") > 0) {
+    line.print = FlagHelp(kUsage, known);
+  } else if (given->count("version") > 0) {
     line.print = VersionText();
-    return line;
+  } else if (verb == "schema") {
+    line.print = ConfigSchema();
+  } else if (verb == "docs") {
+    line.print = ConfigMarkdown();
   }
+  if (!line.print.empty()) return line;
   std::string config_path;
   if (const auto path = given->find("config"); path != given->end()) {
     config_path = path->second.back();
   }
   Values flags;
-  for (const Setting& setting : kSettings) {
+  for (const Setting& setting : Settings()) {
     if (const auto values = given->find(setting.name); values != given->end()) {
       flags[setting.key()] = absl::StrJoin(values->second, ",");
     }
   }
-  absl::StatusOr<Config> config = Resolve(flags, config_path);
+  std::set<std::string> set;
+  absl::StatusOr<Config> config = Resolve(flags, config_path, &set);
   if (!config.ok()) return config.status();
+  if (asks) {
+    absl::StatusOr<std::string> print =
+        ConfigVerb(verb, given->count("effective") > 0, *config, set);
+    if (!print.ok()) return print.status();
+    line.print = print->empty() ? "# every setting has its default\n" : *print;
+  }
   line.config = *std::move(config);
   return line;
+}
+
+std::vector<std::string> ApplyReload(const Config& now, Config* running) {
+  std::vector<std::string> restart;
+  for (const Setting& setting : Settings()) {
+    if (setting.get(now) == setting.get(*running)) continue;
+    if (!setting.reloads || !setting.set(setting.get(now), running).ok()) {
+      restart.push_back(setting.key());
+    }
+  }
+  return restart;
 }
 
 }  // namespace kvgate::gateway

@@ -6,8 +6,12 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "gateway/config_text.h"
+#include "gateway/settings.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -120,10 +124,70 @@ TEST(Config, WordsAreKnownOrRefused) {
 
 TEST(Config, ABarePortListensOnLoopback) {
   EXPECT_EQ(Parse({"--data-dir=/d", "--grpc-tcp=7070"})->grpc_tcp, "127.0.0.1:7070");
-  EXPECT_EQ(Parse({"--data-dir=/d", "--grpc-tcp=0.0.0.0:7070"})->grpc_tcp, "0.0.0.0:7070");
   EXPECT_EQ(Parse({"--data-dir=/d", "--metrics=off"})->metrics, "");
   Refuses(Parse({"--data-dir=/d", "--grpc-tcp=host"}), {"--grpc-tcp", "host"});
   Refuses(Parse({"--data-dir=/d", "--grpc-tcp=host:99999"}), {"--grpc-tcp", "99999"});
+}
+
+TEST(Config, DefaultsFollowFromTheHost) {
+  const Config config = *Parse({"--data-dir=" + ::testing::TempDir()});
+  EXPECT_GE(config.memory_bytes, 64ull << 20);
+  EXPECT_NE(config.disk_bytes, kDiskByHost);
+  EXPECT_EQ(Parse({"--data-dir=/d", "--disk=0"})->disk_bytes, 0u);
+}
+
+TEST(Config, AnAddressBeyondThisHostNeedsAWordOfConsent) {
+  Refuses(Parse({"--data-dir=/d", "--grpc-tcp=0.0.0.0:7070"}),
+          {"--grpc-tcp", "0.0.0.0:7070", "--allow-unpatched-grpc-tcp"});
+  EXPECT_TRUE(
+      Parse({"--data-dir=/d", "--grpc-tcp=0.0.0.0:7070", "--allow-unpatched-grpc-tcp=true"}).ok());
+  EXPECT_TRUE(Parse({"--data-dir=/d", "--grpc-tcp=localhost:7070"}).ok());
+}
+
+std::string Print(std::vector<const char*> words) {
+  words.insert(words.begin(), "kvgated");
+  const absl::StatusOr<CommandLine> line =
+      ParseCommandLine(static_cast<int>(words.size()), words.data());
+  return line.ok() ? line->print : std::string(line.status().message());
+}
+
+TEST(ConfigVerbs, CheckSaysGoodOrWhatIsWrong) {
+  EXPECT_EQ(Print({"config", "check", "--data-dir=/d"}), "the configuration is good\n");
+  EXPECT_THAT(Print({"config", "check", "--data-dir=/d", "--memory=1"}), HasSubstr("16MiB"));
+  EXPECT_THAT(Print({"config", "chekc", "--data-dir=/d"}), HasSubstr("chekc"));
+}
+
+TEST(ConfigVerbs, PrintShowsWhatWasSetAndEffectiveShowsAll) {
+  EXPECT_EQ(Print({"config", "print", "--data-dir=/a,/b", "--memory=64MiB"}),
+            "data_dir: [\"/a\", \"/b\"]\nmemory: 64MiB\n");
+  const std::string all = Print({"config", "print", "--effective", "--data-dir=/d"});
+  for (const Setting& setting : Settings()) {
+    EXPECT_THAT("\n" + all, HasSubstr("\n" + setting.key() + ": "));
+  }
+}
+
+TEST(ConfigVerbs, WhatIsPrintedReadAgainIsTheSame) {
+  const std::string all = Print({"config", "print", "--effective", "--data-dir=/d", "--memory=1GiB",
+                                 "--io-engine=posix", "--tenants=a,b", "--metrics=off"});
+  const Config again = *Parse({"--config=" + File(all)});
+  EXPECT_EQ(ConfigAsYaml(again), all);
+}
+
+TEST(ConfigVerbs, TheSchemaKnowsEachKeyAndNoOther) {
+  const nlohmann::json schema = nlohmann::json::parse(ConfigSchema());
+  EXPECT_EQ(schema["additionalProperties"], false);
+  EXPECT_EQ(schema["properties"].size(), Settings().size());
+  EXPECT_EQ(schema["properties"]["drain_ms"]["maximum"], 600000);
+}
+
+TEST(Reload, OnlyWhatMayChangeChanges) {
+  Config running = *Parse({"--data-dir=/d", "--memory=64MiB", "--disk=0"});
+  const Config now =
+      *Parse({"--data-dir=/d", "--memory=128MiB", "--disk=0", "--log-level=debug", "--drain-ms=5"});
+  EXPECT_THAT(ApplyReload(now, &running), ElementsAre("memory"));
+  EXPECT_EQ(running.log_level, LogLevel::kDebug);
+  EXPECT_EQ(running.drain_ms, 5u);
+  EXPECT_EQ(running.memory_bytes, 64ull << 20);
 }
 
 TEST(ParseBytes, UnitsAreBinaryOrDecimalByName) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Flags of a program: --name=value or --name value, -h for --help, no other form. The program's
-// table is all there is: a flag that it does not name, a word that is no flag, a value where none
-// belongs and a missing one are INVALID_ARGUMENT and name what was written. An ordinary library of
-// flags would cost more to compile than all else that reads the command line. Pure functions.
+// Flags of a program: --name=value or --name value, -h for --help, no other form; getopt_long of
+// the C library behind the program's own table. A flag that the table does not name, a word that is
+// no flag, a value where none belongs and a missing one are INVALID_ARGUMENT and name what was
+// written. Owned by one thread at a time: getopt_long keeps its place in globals.
 #pragma once
 
 #include <map>

@@ -55,7 +55,7 @@ TEST(Flags, WhatTheTableDoesNotNameIsRefusedByItsName) {
   Refuses({"--sise=1"}, "--sise");
   Refuses({"--siz"}, "--siz");
   Refuses({"--=1"}, "unknown flag --");
-  Refuses({"-size"}, "\"-size\"");
+  Refuses({"-size"}, "-size");
   Refuses({"word"}, "\"word\"");
   Refuses({"--"}, "\"--\"");
   Refuses({""}, "\"\"");
@@ -71,10 +71,10 @@ TEST(Flags, HelpIsAlwaysThere) {
 TEST(Flags, TheHelpNamesEveryFlag) {
   EXPECT_EQ(FlagHelp("does things", kFlags),
             "does things\n\n"
-            "  -h, --help              print this and exit\n"
-            "  --size X                how much\n"
-            "  --name X                what\n"
-            "  --quiet                 say nothing\n");
+            "  -h, --help                      print this and exit\n"
+            "  --size X                        how much\n"
+            "  --name X                        what\n"
+            "  --quiet                         say nothing\n");
 }
 
 }  // namespace

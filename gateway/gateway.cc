@@ -38,6 +38,8 @@ constexpr absl::Duration kAnswersAtStop = absl::Milliseconds(500);
 storage::StoreOptions StoreOptionsOf(const Config& config) {
   storage::StoreOptions options;
   // Staging lies in memory that the operator gave: what is left is the pool.
+  options.index_blocks_max = config.index_blocks_max;
+  options.namespaces_a_tenant_max = config.namespaces_a_tenant_max;
   options.memory.bytes_max = config.memory_bytes - config.staging_bytes_total();
   if (config.disk_bytes > 0) options.log.directories = config.data_dirs;
   // The same whole MiB for each directory.
@@ -71,6 +73,7 @@ class GatewayImpl final : public Gateway {
 
   absl::Status CheckAndLock();
   absl::Status OpenStore();
+  bool LocalDoorsAllowed() const;
   absl::Status StartLocalDoors();
   absl::Status StartGrpcDoors();
   absl::Status StartMetrics();
@@ -158,7 +161,20 @@ absl::Status GatewayImpl::OpenStore() {
   return absl::OkStatus();
 }
 
+// Clients of a local door map the pool, and all tenants' blocks lie in one pool: with a second
+// tenant, by whatever door, there are none, and everybody comes by gRPC.
+bool GatewayImpl::LocalDoorsAllowed() const {
+  return config_.tenants.size() == 1 &&
+         (config_.grpc_tcp.empty() || config_.grpc_tcp_tenant == config_.tenants.front());
+}
+
 absl::Status GatewayImpl::StartLocalDoors() {
+  if (!LocalDoorsAllowed()) {
+    Log(LogLevel::kWarning,
+        "no local doors: tenants must not see each other's memory, and it is one pool; clients "
+        "use gRPC");
+    return absl::OkStatus();
+  }
   for (const std::string& tenant : config_.tenants) {
     LocalDoorOptions options;
     options.socket_path = LocalSocket(tenant);
@@ -210,7 +226,9 @@ absl::Status GatewayImpl::StartGrpcDoors() {
   deps_.received = received_;
   deps_.unsent_bytes_max = UnsentBytesMax();
   deps_.server_version = Version();
-  deps_.local_socket = [this](const std::string& tenant) { return LocalSocket(tenant); };
+  deps_.local_socket = [this](const std::string& tenant) {
+    return LocalDoorsAllowed() ? LocalSocket(tenant) : std::string();
+  };
 
   if (!config_.grpc_tcp.empty()) {
     GrpcServerOptions tcp;
@@ -279,7 +297,7 @@ std::string GatewayImpl::ReadyLine() const {
     absl::StrAppend(&line, " ", name, "=", value.empty() ? "off" : value);
   };
   add("grpc", GrpcSocket(config_.tenants.front()));
-  add("local", LocalSocket(config_.tenants.front()));
+  add("local", LocalDoorsAllowed() ? LocalSocket(config_.tenants.front()) : "");
   add("admin", AdminSocket());
   add("metrics", metrics_address_);
   if (const int port = grpc_doors_.front()->tcp_port(); port != 0) {

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "gateway/config.h"
 #include "gateway/gateway.h"
 #include "gateway/logging.h"
@@ -38,6 +39,7 @@ sigset_t BlockStopSignals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   return signals;
@@ -55,6 +57,20 @@ std::unique_ptr<Watchdog> StartWatchdog(const Notifier& manager, Gateway* gatewa
   return std::make_unique<Watchdog>(&manager, *interval, [gateway] { gateway->Probe(); });
 }
 
+// SIGHUP: file and variables are read again. What is wrong changes nothing.
+void Reload(int argc, const char* const* argv, Config* running) {
+  const absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
+  if (!line.ok()) {
+    Log(LogLevel::kWarning, absl::StrCat("reload refused: ", line.status().message()));
+    return;
+  }
+  const std::vector<std::string> restart = ApplyReload(line->config, running);
+  SetLogLevel(running->log_level);
+  Log(LogLevel::kInfo, restart.empty() ? std::string("reloaded")
+                                       : absl::StrCat("reloaded; a restart is needed for ",
+                                                      absl::StrJoin(restart, ", ")));
+}
+
 int Main(int argc, char** argv) {
   absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
   if (!line.ok()) return Fail(line.status());
@@ -62,7 +78,7 @@ int Main(int argc, char** argv) {
     std::fputs(line->print.c_str(), stdout);
     return 0;
   }
-  const Config& config = line->config;
+  Config config = line->config;
   SetLogLevel(config.log_level);
   mallopt(M_ARENA_MAX, kArenasMax);
   mallopt(M_TRIM_THRESHOLD, kTrimThresholdBytes);
@@ -81,7 +97,11 @@ int Main(int argc, char** argv) {
   std::unique_ptr<Watchdog> watchdog = StartWatchdog(manager, gateway->get());
 
   int number = 0;
-  sigwait(&signals, &number);
+  while (sigwait(&signals, &number) == 0 && number == SIGHUP) {
+    WarnUnlessOk(manager.Reloading());
+    Reload(argc, argv, &config);
+    WarnUnlessOk(manager.Ready((*gateway)->ReadyLine()));
+  }
   Log(LogLevel::kInfo, absl::StrCat("stopping on signal ", number));
   const absl::Duration limit = absl::Milliseconds(config.drain_ms);
   guard.emplace(limit + kStopSlack);

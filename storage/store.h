@@ -79,8 +79,9 @@ enum class OfferState : uint8_t { kWanted = 1, kHeld = 2, kPending = 3, kNotAdmi
 struct NamespaceInfo {
   NamespaceId id = 0;
   std::string tenant;
-  std::string alias;
-  wire::Identity identity;  // empty when only its digest survived a lost checkpoint
+  std::string alias;                 // the first one
+  std::vector<std::string> aliases;  // all, as Namespaces() tells
+  wire::Identity identity;           // empty when only its digest survived a lost checkpoint
   wire::IdentityDigest identity_digest{};
   wire::NsDigest ns_digest{};
 };

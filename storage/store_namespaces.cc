@@ -157,7 +157,10 @@ std::vector<NamespaceInfo> NamespaceDirectory::All() const {
   absl::ReaderMutexLock lock(&mu_);
   std::vector<NamespaceInfo> all;
   all.reserve(by_id_.size());
-  for (const auto& [id, ns] : by_id_) all.push_back(ns->info);
+  for (const auto& [id, ns] : by_id_) {
+    all.push_back(ns->info);
+    all.back().aliases = ns->aliases;
+  }
   return all;
 }
 

@@ -15,8 +15,17 @@ namespace {
 constexpr int kMessageBytesMax = 69 << 20;
 
 bool Fits(const v1::NamespaceStats& candidate, const std::string& name) {
-  if (name == candidate.alias() || name == candidate.model()) return true;
+  if (name == candidate.model()) return true;
+  for (const std::string& alias : candidate.aliases()) {
+    if (name == alias) return true;
+  }
   return name.size() >= 4 && Hex(candidate.identity_digest()).rfind(name, 0) == 0;
+}
+
+std::string AliasesOf(const v1::NamespaceStats& candidate) {
+  std::string out;
+  for (const std::string& alias : candidate.aliases()) out += " alias=" + alias;
+  return out;
 }
 
 }  // namespace
@@ -78,8 +87,7 @@ Answer AdminClient::FindNamespace(const std::string& name, const std::string& te
     if (candidate.tenant() != tenant) continue;
     if (Fits(candidate, name)) fitting.push_back(candidate);
     names += "\n  " + Hex(candidate.identity_digest()).substr(0, 12) +
-             " model=" + candidate.model() +
-             (candidate.alias().empty() ? "" : " alias=" + candidate.alias());
+             " model=" + candidate.model() + AliasesOf(candidate);
   }
   if (fitting.size() == 1) {
     *found = fitting.front();

@@ -66,7 +66,7 @@ int PerRequest(const Context& context, uint32_t limit) {
 nlohmann::json NamespaceJson(const v1::NamespaceStats& stats) {
   return {{"tenant", stats.tenant()},
           {"model", stats.model()},
-          {"alias", stats.alias()},
+          {"aliases", std::vector<std::string>(stats.aliases().begin(), stats.aliases().end())},
           {"identity_digest", Hex(stats.identity_digest())},
           {"lookups", stats.lookups()},
           {"keys_asked", stats.keys_asked()},

@@ -21,10 +21,16 @@ std::string FindRunDir(const std::string& given, const std::string& data_dir) {
   return "/run/kvgate";
 }
 
-std::string Context::LocalSocket() const {
-  const std::string named = run_dir + "/local-" + tenant + ".sock";
-  if (tenant != "default" || access(named.c_str(), F_OK) == 0) return named;
-  return run_dir + "/local.sock";
+std::string OwnFolder() {
+  char self[4096];
+  const ssize_t length = readlink("/proc/self/exe", self, sizeof(self));
+  if (length <= 0) return ".";
+  const std::string path(self, static_cast<size_t>(length));
+  return path.substr(0, path.rfind('/'));
+}
+
+std::string Context::TenantSocket(const std::string& door) const {
+  return run_dir + "/" + door + (tenant == "default" ? "" : "-" + tenant) + ".sock";
 }
 
 int Fail(std::string_view what, wire::Code code, std::string_view message, const Context& context) {
@@ -34,6 +40,12 @@ int Fail(std::string_view what, wire::Code code, std::string_view message, const
   const bool away = code == wire::Code::kUnavailable || code == wire::Code::kDeadlineExceeded;
   if (!away) return kRefused;
   const std::string socket = context.AdminSocket();
+  const std::string door = context.GrpcSocket();
+  if (access(socket.c_str(), F_OK) == 0 && access(door.c_str(), F_OK) != 0) {
+    std::fprintf(stderr, "  tenant \"%s\" has no door here (%s): name one that has with --tenant\n",
+                 context.tenant.c_str(), door.c_str());
+    return kUnreachable;
+  }
   if (access(socket.c_str(), F_OK) != 0) {
     std::fprintf(stderr,
                  "  no kvgated has its sockets in %s: start one, or name its directory with "

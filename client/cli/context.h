@@ -32,9 +32,13 @@ struct Context {
   double timeout_ms = 2000;
 
   std::string AdminSocket() const { return run_dir + "/admin.sock"; }
-  // The tenant "default" has the plain name when it is the only one.
-  std::string LocalSocket() const;
+  // The tenant "default" has the plain name.
+  std::string LocalSocket() const { return TenantSocket("local"); }
+  std::string GrpcSocket() const { return TenantSocket("grpc"); }
+  std::string TenantSocket(const std::string& door) const;
 };
+
+std::string OwnFolder();  // of this program
 
 // The first of: `given`; `data_dir`/run; KVGATE_RUN_DIR; /run/kvgate. Never fails.
 std::string FindRunDir(const std::string& given, const std::string& data_dir);

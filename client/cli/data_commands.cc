@@ -17,7 +17,8 @@ namespace kvgate::cli {
 namespace {
 
 struct KeyArgs {
-  std::vector<std::string> texts;
+  std::string text;                // of a command of one key
+  std::vector<std::string> texts;  // of one of several
   bool hex = false;
   uint32_t group = 0, shard = 0;
 };
@@ -25,7 +26,9 @@ struct KeyArgs {
 const char* TierName(uint8_t tier) { return tier == 1 ? "memory" : tier == 2 ? "disk" : "none"; }
 
 bool ParseKeys(const KeyArgs& args, std::vector<std::string>* keys) {
-  for (const std::string& text : args.texts) {
+  std::vector<std::string> texts = args.texts;
+  if (!args.text.empty()) texts.push_back(args.text);
+  for (const std::string& text : texts) {
     if (!ParseKey(text, args.hex, &keys->emplace_back())) {
       std::fprintf(stderr, "kvgate: \"%s\" is not a key%s\n", text.c_str(),
                    args.hex ? ": pairs of hex digits are" : "");
@@ -63,13 +66,12 @@ int Ping(const Context& context) {
 // The lengths of the keys' values, as Lookup tells them, by asking for each key alone.
 client::Outcome LengthOf(Session* session, std::string_view key, uint32_t group, double timeout_ms,
                          uint64_t* bytes, uint8_t* tier) {
-  const client::GroupQuery query{
-      .group = group,
-      .keys = {&key, 1},
-      .match = 2,  // MEMBERSHIP: a window's block is held without what comes before it
-      .block_tokens = group < session->identity.groups.size()
-                          ? session->identity.groups[group].block_tokens
-                          : 0};
+  const client::GroupQuery query{.group = group,
+                                 .keys = {&key, 1},
+                                 .match = 1,  // PREFIX, of a chain of one
+                                 .block_tokens = group < session->identity.groups.size()
+                                                     ? session->identity.groups[group].block_tokens
+                                                     : 0};
   client::LookupReply reply;
   const client::Outcome outcome = session->client->Lookup(
       {.ns = session->ns, .queries = {&query, 1}}, client::DeadlineIn(timeout_ms), &reply);
@@ -272,9 +274,11 @@ int Lookup(const Context& context, const KeyArgs& args) {
 CLI::App* AddKeyed(CLI::App* app, const std::string& name, const std::string& help, bool several,
                    const std::shared_ptr<KeyArgs>& args) {
   CLI::App* command = app->add_subcommand(name, help);
-  CLI::Option* keys =
-      command->add_option(several ? "KEYS" : "KEY", args->texts, "the key")->required();
-  if (!several) keys->expected(1);
+  if (several) {
+    command->add_option("KEYS", args->texts, "the keys, in the order of their chain")->required();
+  } else {
+    command->add_option("KEY", args->text, "the key")->required();
+  }
   command->add_flag("--hex", args->hex, "keys are given in hex");
   command->add_option("--group", args->group, "KV-cache group; default 0")->check(CLI::Range(255));
   command->add_option("--shard", args->shard, "shard; default 0")->check(CLI::Range(255));

@@ -19,12 +19,8 @@ namespace {
 
 // The kvgated that was installed with this program, else the one in PATH.
 std::string FindDaemon() {
-  char self[4096];
-  const ssize_t length = readlink("/proc/self/exe", self, sizeof(self) - 1);
-  if (length <= 0) return "kvgated";
-  const std::string path(self, static_cast<size_t>(length));
-  for (const char* place : {"/kvgated", "/../sbin/kvgated", "/../libexec/kvgate/kvgated"}) {
-    const std::string candidate = path.substr(0, path.rfind('/')) + place;
+  for (const char* place : {"/kvgated", "/../sbin/kvgated", "/../../gateway/kvgated"}) {
+    const std::string candidate = OwnFolder() + place;
     if (access(candidate.c_str(), X_OK) == 0) return candidate;
   }
   return "kvgated";
@@ -64,7 +60,7 @@ void AddHostCommands(CLI::App* app, Context* context, Run* run) {
   auto arguments = std::make_shared<std::vector<std::string>>();
   CLI::App* config = app->add_subcommand(
       "config", "check or print the daemon's configuration: see kvgated config --help");
-  config->prefix_command();
+  config->prefix_command()->fallthrough(false);
   config->callback([=] {
     *arguments = config->remaining();
     *run = [=] { return RunConfig(*arguments); };

@@ -3,12 +3,21 @@
 // kvgate: the operator's and the curious user's program. Exit statuses: context.h.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <string>
 
 #include "client/cli/commands.h"
 #include "client/cli/version.h"
 
 namespace kvgate::cli {
 namespace {
+
+// What stands where a command should.
+std::string FirstWord(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (argv[i][0] != '-') return argv[i];
+  }
+  return "";
+}
 
 int Main(int argc, char** argv) {
   CLI::App app("kvgate: asks and steers the KV-cache gateway of this node");
@@ -36,6 +45,10 @@ int Main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != 0 && app.get_subcommands().empty()) {
+      const std::string word = FirstWord(argc, argv);
+      if (!word.empty()) std::fprintf(stderr, "kvgate: there is no command \"%s\"\n", word.c_str());
+    }
     return app.exit(error) == 0 ? kDone : kUsage;
   }
   context.run_dir = FindRunDir(run_dir, data_dir);

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/session.h"
 
+#include <utility>
+
+#include "client/core/env.h"
+#include "client/grpc/connection.h"
+#include "client/grpc/grpc_transport.h"
+
 namespace kvgate::cli {
 namespace {
 
@@ -16,6 +22,14 @@ wire::Identity OwnIdentity() {
                              .spec = "opaque",
                              .page_bytes = 1});
   return identity;
+}
+
+std::unique_ptr<client::Transport> ConnectGrpc(const client::Options& options,
+                                               client::Deadline deadline,
+                                               client::Outcome* outcome) {
+  auto connection = client::GrpcConnection::Connect(options.grpc_target, deadline, outcome);
+  if (connection == nullptr) return nullptr;
+  return client::MakeGrpcTransport(std::move(connection), options);
 }
 
 Answer FindIdentity(const Context& context, wire::Identity* identity) {
@@ -38,9 +52,14 @@ Answer FindIdentity(const Context& context, wire::Identity* identity) {
 Answer Session::Open(const Context& context) {
   if (Answer answer = FindIdentity(context, &identity); !answer.ok()) return answer;
   std::string error;
-  client = client::Client::Create(
-      {.transport = "local", .local_socket = context.LocalSocket(), .client_name = "kvgate-cli"},
-      &error);
+  client::ClientEnv env = client::ClientEnv::Real();
+  // Linked, not loaded: a second copy of the messages in one process would end it.
+  env.connect_grpc = ConnectGrpc;
+  client = client::CreateClient({.transport = "auto",
+                                 .local_socket = context.LocalSocket(),
+                                 .grpc_target = "unix:" + context.GrpcSocket(),
+                                 .client_name = "kvgate-cli"},
+                                env, &error);
   if (client == nullptr) return {wire::Code::kInvalidArgument, error};
   const client::Outcome outcome =
       client->Open({.identity = wire::EncodeIdentity(identity)},

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Session: a client of the local door with one namespace open, as the data commands need it.
+// Session: a client with one namespace open, as the data commands need it: by the local door, or by
+// gRPC where several tenants leave no local door.
 //
 // Without --ns it is the CLI's own namespace (model "kvgate-cli"); with it, the namespace of an
 // engine, whose identity the operator's socket tells. Thread-safe once opened.

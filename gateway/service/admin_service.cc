@@ -166,6 +166,7 @@ absl::Status AdminService::DoStats(const v1::StatsRequest& request, v1::StatsRes
     stats->set_tenant(info.tenant);
     stats->set_model(info.identity.model);
     stats->set_alias(info.alias);
+    for (const std::string& alias : info.aliases) stats->add_aliases(alias);
     stats->set_identity_digest(Bytes(info.identity_digest));
   }
   response->set_incarnation(deps_.namespaces->incarnation());

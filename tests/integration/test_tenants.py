@@ -71,3 +71,15 @@ def test_scan_refuses_a_cursor_that_nobody_gave(daemon, cursor):
         scan(daemon, cursor=cursor)
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert f"cursor: {len(cursor)} bytes" in caught.value.details()
+
+
+def test_several_tenants_have_no_local_doors(daemon, doors):
+    assert daemon.ready["local"] == "off"
+    assert "no local doors" in daemon.text()
+    assert not list(daemon.run_dir.glob("local*.sock"))
+    assert doors[0].open().local_socket == ""
+
+
+def test_a_tenant_of_its_own_on_tcp_closes_the_local_door_too(start):
+    daemon = start(*harness.SMALL, "--grpc-tcp=0", "--grpc-tcp-tenant=red")
+    assert daemon.ready["local"] == "off"
