@@ -49,7 +49,7 @@ inline std::vector<std::string_view> Views(const kvgate_bytes* list, size_t coun
 template <typename Byte>
 struct PieceLists {
   PieceLists() = default;
-  PieceLists(PieceLists&&) = default;
+  PieceLists(PieceLists&&) noexcept = default;
   std::vector<std::span<Byte>> pieces;
   std::vector<std::span<const std::span<Byte>>> values;
 };

@@ -80,14 +80,14 @@ void PrintNamespaces(const v1::StatsResponse& response) {
   std::printf("%-12s %-12s %-24s %-12s %10s %10s %10s %12s\n", "digest", "tenant", "model", "alias",
               "asked", "held", "stored", "hit tokens");
   for (const v1::NamespaceStats& stats : response.namespaces()) {
-    std::printf(
-        "%-12s %-12.12s %-24.24s %-12.12s %10llu %10llu %10llu %12llu\n",
-        Hex(stats.identity_digest()).substr(0, 12).c_str(), stats.tenant().c_str(),
-        stats.model().c_str(), stats.alias().c_str(),
-        static_cast<unsigned long long>(stats.keys_asked()),
-        static_cast<unsigned long long>(stats.keys_held()),
-        static_cast<unsigned long long>(stats.blocks_stored()),
-        static_cast<unsigned long long>(stats.hit_tokens_memory() + stats.hit_tokens_disk()));
+    const uint64_t hit_tokens = stats.hit_tokens_memory() + stats.hit_tokens_disk();
+    std::printf("%-12s %-12.12s %-24.24s %-12.12s %10llu %10llu %10llu %12llu\n",
+                Hex(stats.identity_digest()).substr(0, 12).c_str(), stats.tenant().c_str(),
+                stats.model().c_str(), stats.alias().c_str(),
+                static_cast<unsigned long long>(stats.keys_asked()),
+                static_cast<unsigned long long>(stats.keys_held()),
+                static_cast<unsigned long long>(stats.blocks_stored()),
+                static_cast<unsigned long long>(hit_tokens));
   }
 }
 

@@ -244,6 +244,7 @@ Outcome ReadGetMessage(const grpc::ByteBuffer& message, Deadline deadline,
   const char* wrong = "slices that cannot be read";
   if (dumped.ok()) {
     std::vector<std::span<const uint8_t>> views;
+    views.reserve(slices.size());
     for (const grpc::Slice& slice : slices) views.emplace_back(slice.begin(), slice.size());
     SliceCursor cursor(views);
     wrong = GetReader(cursor, deadline, targets, verify, results).Read();

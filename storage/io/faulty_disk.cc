@@ -136,7 +136,7 @@ void FaultyDisk::ReadImpl(uint64_t offset, std::span<std::byte> buffer, IoClass 
   if (half == 0) return FailOn(*inner_, fault.error, std::move(done));
   inner_->Read(offset, buffer.first(half), io_class, deadline,
                [error = fault.error, done = std::move(done)](absl::Status status) {
-                 done(status.ok() ? error : std::move(status));
+                 done(status.ok() ? error : status);
                });
 }
 
@@ -163,7 +163,7 @@ void FaultyDisk::WriteImpl(uint64_t offset, std::span<const std::byte> buffer, I
   if (half == 0) return FailOn(*inner_, fault.error, std::move(done));
   inner_->Write(offset, buffer.first(half), io_class,
                 [error = fault.error, done = std::move(done)](absl::Status status) {
-                  done(status.ok() ? error : std::move(status));
+                  done(status.ok() ? error : status);
                 });
 }
 
