@@ -36,7 +36,8 @@ def cc_functions(path, lines):
 def python_functions(path, lines):
     for node in ast.walk(ast.parse("\n".join(lines))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node.end_lineno - node.lineno + 1, f"{path}:{node.lineno} {node.name}"
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            yield length, f"{path}:{node.lineno} {node.name}"
 
 
 def comment_lines(path, lines):

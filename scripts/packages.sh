@@ -11,11 +11,11 @@ BUILD_PACKAGES=(
 )
 TEST_PACKAGES=(
   "${BUILD_PACKAGES[@]}"
-  binutils clang-format-14 curl git groff-base iproute2 shellcheck strace systemd
+  binutils clang-14 clang-format-14 clang-tidy-14 curl git groff-base iproute2 shellcheck strace systemd
 )
 BENCH_PACKAGES=("${BUILD_PACKAGES[@]}" fio)
-# clang is for --config=thread-safety, --config=fuzz and clang-tidy.
-ALL_PACKAGES=("${TEST_PACKAGES[@]}" fio clang-14 clang-tidy-14 libclang-rt-14-dev)
+# libclang-rt is for --config=fuzz.
+ALL_PACKAGES=("${TEST_PACKAGES[@]}" fio libclang-rt-14-dev)
 
 readonly GRPCURL_VERSION=v1.9.1
 

@@ -2,7 +2,7 @@
 //
 // LogImpl: the Log of log.h, put together from its parts. Order of construction is the order of
 // dependence; the destructor stops reclaim, writer and sealer, ends the disks, and only then frees
-// what their callbacks used.
+// what their callbacks used. Thread-safe, as Log.
 #pragma once
 
 #include <atomic>

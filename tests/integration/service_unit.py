@@ -17,7 +17,7 @@ _UNITS_S = {"ms": 0.001, "s": 1, "": 1, "min": 60}
 
 def install(prefix: Path | str, *arguments: str) -> str:
     """Puts what the environment names under the prefix; answers what it said."""
-    command = [harness.ROOT / "dev", "install", "--built", f"--prefix={prefix}", *arguments]
+    command = [str(harness.ROOT / "dev"), "install", "--built", f"--prefix={prefix}", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stderr
@@ -37,7 +37,9 @@ class Unit:
         return value
 
     def seconds(self, key: str) -> float:
-        number, unit = re.fullmatch(r"(\d+)([a-z]*)", self.one(key)).groups()
+        written = re.fullmatch(r"(\d+)([a-z]*)", self.one(key))
+        assert written, self.one(key)
+        number, unit = written.groups()
         return int(number) * _UNITS_S[unit]
 
     def system_calls(self) -> set[str]:

@@ -10,7 +10,7 @@ import sources
 from google.protobuf import descriptor_pb2
 
 # Field numbers of descriptor.proto, of which source locations are made.
-_SERVICE, _METHOD = 6, 2
+_SERVICE, _METHOD, _MESSAGE, _FIELD = 6, 2, 4, 2
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +89,55 @@ def test_every_call_has_a_comment(protos):
     """Messages and fields are for the reader to judge: a forced comment on each turns hollow."""
     wrong = []
     for file in protos:
-        commented = {
-            tuple(location.path)
-            for location in file.source_code_info.location
-            if location.leading_comments.strip() or location.trailing_comments.strip()
-        }
+        commented = _commented(file)
         for index, service in enumerate(file.service):
             for number, method in enumerate(service.method):
                 if (_SERVICE, index, _METHOD, number) not in commented:
                     wrong.append(f"{file.name}: {service.name}.{method.name}")
     assert not wrong, "no comment on:\n" + "\n".join(wrong)
+
+
+# What is said of every number of this kind stands at the head of kvgate.proto; a name that ends in
+# its unit needs no more.
+_QUANTITY = re.compile(
+    r"(^|_)(age|bandwidth|capacity|deadline|delay|duration|elapsed|expires|interval|latency|length"
+    r"|limit|max|memory|min|period|quota|rate|received|time|timeout|ttl|written)(_|$)"
+)
+_UNIT = re.compile(
+    r"(^|_)(ms|us|ns|s|bytes|tokens|keys|blocks|values|tickets|entries|hz|total|namespaces|groups)"
+    r"(_max|_min|_total)?(_|$)"
+)
+
+
+def test_quantities_carry_their_unit_or_say_it(protos):
+    wrong = []
+    for file in protos:
+        commented = _commented(file)
+        for index, message in enumerate(file.message_type):
+            wrong += [
+                f"{file.name}: {message.name}.{field.name}: bytes, ms, tokens, …?"
+                for number, field in enumerate(message.field)
+                if _is_number(field)
+                and _QUANTITY.search(field.name)
+                and not _UNIT.search(field.name)
+                and (_MESSAGE, index, _FIELD, number) not in commented
+            ]
+    assert not wrong, "\n".join(wrong)
+
+
+def _commented(file):
+    """The paths in the descriptor of what has a comment."""
+    return {
+        tuple(location.path)
+        for location in file.source_code_info.location
+        if location.leading_comments.strip() or location.trailing_comments.strip()
+    }
+
+
+def _is_number(field):
+    kinds = descriptor_pb2.FieldDescriptorProto
+    texts = (kinds.TYPE_STRING, kinds.TYPE_BYTES, kinds.TYPE_BOOL)
+    return field.type not in (*texts, kinds.TYPE_MESSAGE, kinds.TYPE_ENUM)
 
 
 def test_the_contract_is_the_accepted_one():

@@ -46,6 +46,26 @@ def test_every_header_opens_with_its_contract():
     assert not wrong, "\n".join(wrong)
 
 
+_THREADS = re.compile(
+    r"(?i)thread-safe|thread-compatible|immutable|owned by|one thread|\bthreads?:"
+)
+
+
+def test_a_header_with_a_class_says_which_threads_may_use_it():
+    wrong = []
+    for path in sources.files(".h", ".cuh"):
+        text = sources.text(path)
+        helps_tests = path.parts[0] == "tests" or re.search(
+            r"(^|_)(test|fake|fixture|conformance|harness)", path.name
+        )
+        if helps_tests or not re.search(r"^class \w[^;]*\{", text, flags=re.MULTILINE):
+            continue
+        comments = re.sub(r"\s*\n// ?", " ", "\n".join(re.findall(r"//.*", text)))
+        if not _THREADS.search(comments):
+            wrong.append(f"{path}: immutable, thread-safe, thread-compatible, or owned by whom?")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_headers_are_guarded_by_pragma_once():
     wrong = [
         str(path)
