@@ -63,12 +63,12 @@ void StoreImpl::Delete(const DeleteRequest& request, DeleteDone done) {
   absl::MutexLock lock(&mu_);
   for (size_t i = 0; i < hashes.size(); ++i) {
     Count(counters_.deletes_total);
-    if (DeleteOne(request, request.keys[i], hashes[i], call, &deferred)) call->SetFound(i);
+    if (DeleteOne(**ns, request, request.keys[i], hashes[i], call, &deferred)) call->SetFound(i);
   }
   Await(call, &deferred);
 }
 
-bool StoreImpl::DeleteOne(const DeleteRequest& request, std::string_view key,
+bool StoreImpl::DeleteOne(const Namespace& ns, const DeleteRequest& request, std::string_view key,
                           const wire::Hash128& hash, const std::shared_ptr<WaitingCall>& call,
                           Deferred* deferred) {
   bool found = false;
@@ -98,9 +98,8 @@ bool StoreImpl::DeleteOne(const DeleteRequest& request, std::string_view key,
     return found;
   }
   // One of the two is named: a record for each member of the other.
-  const std::shared_ptr<const Namespace> ns = namespaces_->Find(request.ns);
-  const uint32_t groups = request.group ? 1 : ns->groups();
-  const uint32_t shards = request.shard ? 1 : ns->shards;
+  const uint32_t groups = request.group ? 1 : ns.groups();
+  const uint32_t shards = request.shard ? 1 : ns.shards;
   for (uint32_t group = 0; group < groups; ++group) {
     for (uint32_t shard = 0; shard < shards; ++shard) {
       tombstone.group = request.group.value_or(static_cast<uint8_t>(group));

@@ -234,9 +234,9 @@ class StoreImpl final : public Store, private LogOwner {
                           const std::vector<BlockId>& ids) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // --- store_delete.cc
-  bool DeleteOne(const DeleteRequest& request, std::string_view key, const wire::Hash128& hash,
-                 const std::shared_ptr<WaitingCall>& call, Deferred* deferred)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool DeleteOne(const Namespace& ns, const DeleteRequest& request, std::string_view key,
+                 const wire::Hash128& hash, const std::shared_ptr<WaitingCall>& call,
+                 Deferred* deferred) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   // --- store_append.cc
   // Queues the resident block for the log. False: the queue is full.

@@ -157,6 +157,7 @@ LookupResult StoreImpl::EvaluateLookup(LookupPlan* plan, bool memory_only) {
 
 // From the tail to the head, so that the head is the youngest.
 void StoreImpl::TouchLookup(const LookupPlan& plan) {
+  const uint32_t now_s = clock_->CacheSeconds();
   for (const QueryPlan& query : plan.queries) {
     BlockId id{plan.ns->info.id, {}, static_cast<uint8_t>(query.group), 0};
     for (size_t i = query.keys.size(); i-- > 0;) {
@@ -166,8 +167,7 @@ void StoreImpl::TouchLookup(const LookupPlan& plan) {
         id.shard = static_cast<uint8_t>(shard);
         const std::optional<IndexEntry> entry = index_->Find(id);
         if (!entry) continue;
-        if (entry->memory_slot != kNoMemorySlot)
-          table_.Touch(entry->memory_slot, clock_->CacheSeconds());
+        if (entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot, now_s);
         if (!entry->hit) index_->MarkHit(id);
       }
     }

@@ -156,17 +156,18 @@ void StoreImpl::MarkUsed(const IndexEntry& entry) {
 }
 
 void StoreImpl::TouchOne(const Namespace& ns, const wire::Hash128& hash, uint8_t group) {
+  const uint32_t now_s = clock_->CacheSeconds();
   BlockId id{ns.info.id, hash, group, 0};
   for (uint32_t shard = 0; shard < ns.shards; ++shard) {
     id.shard = static_cast<uint8_t>(shard);
     const std::optional<IndexEntry> entry = index_->Find(id);
-    if (entry && entry->memory_slot != kNoMemorySlot)
-      table_.Touch(entry->memory_slot, clock_->CacheSeconds());
+    if (entry && entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot, now_s);
   }
 }
 
 bool StoreImpl::TouchChain(const Namespace& ns, const wire::Hash128& last, uint8_t group,
                            RequestUse* use) {
+  const uint32_t now_s = clock_->CacheSeconds();
   bool found = false;
   BlockId id{ns.info.id, last, group, 0};
   for (uint32_t steps = 0; !id.hash.zero() && steps < kChainKeysMax; ++steps) {
@@ -178,8 +179,7 @@ bool StoreImpl::TouchChain(const Namespace& ns, const wire::Hash128& last, uint8
       if (!entry) continue;
       held = true;
       parent = entry->parent;
-      if (entry->memory_slot != kNoMemorySlot)
-        table_.Touch(entry->memory_slot, clock_->CacheSeconds());
+      if (entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot, now_s);
       index_->MarkHit(id);
       if (use != nullptr) use->bytes += entry->length;
     }

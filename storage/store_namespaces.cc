@@ -63,16 +63,14 @@ absl::Status NamespaceDirectory::CheckRoom(std::string_view tenant) const {
                    ", limit namespaces_a_tenant_max = ", tenant_max_));
 }
 
-absl::Status NamespaceDirectory::Persist(const NamespaceInfo& info,
-                                         const std::vector<std::string>& aliases,
-                                         const std::string& canonical) {
+absl::Status NamespaceDirectory::Persist(const Draft& draft, const std::string& canonical) {
   if (log_ == nullptr) return absl::OkStatus();
   NamespaceRecord record;
-  record.id = info.id;
-  record.tenant = info.tenant;
-  record.aliases = aliases;
+  record.id = draft.info.id;
+  record.tenant = draft.info.tenant;
+  record.aliases = draft.aliases;
   record.identity = canonical;
-  record.identity_digest = info.identity_digest;
+  record.identity_digest = draft.info.identity_digest;
   return log_->PutNamespace(record);
 }
 
@@ -106,20 +104,34 @@ absl::StatusOr<NamespaceInfo> NamespaceDirectory::Open(std::string_view tenant,
   const std::string canonical = wire::EncodeIdentity(identity);
   const wire::IdentityDigest digest = wire::DigestIdentity(canonical);
 
-  absl::MutexLock lock(&mu_);
+  const absl::MutexLock order(&open_mu_);
+  absl::StatusOr<Draft> draft = Plan(tenant, alias, identity, digest);
+  if (!draft.ok()) return draft.status();
+  if (!draft->changed) return draft->info;
+  if (absl::Status status = Persist(*draft, canonical); !status.ok()) return status;
+  const absl::MutexLock lock(&mu_);
+  Publish(draft->info, std::move(draft->aliases));
+  return draft->info;
+}
+
+absl::StatusOr<NamespaceDirectory::Draft> NamespaceDirectory::Plan(
+    std::string_view tenant, std::string_view alias, const wire::Identity& identity,
+    const wire::IdentityDigest& digest) {
+  const absl::ReaderMutexLock lock(&mu_);
   if (absl::Status status = CheckAlias(tenant, alias, identity, digest); !status.ok()) {
     return status;
   }
-  NamespaceInfo info;
-  std::vector<std::string> aliases;
+  Draft draft;
+  NamespaceInfo& info = draft.info;
   const bool named = !alias.empty() && !by_alias_.contains(TenantAlias(tenant, alias));
   const auto it = by_digest_.find(TenantDigest(tenant, digest));
   if (it != by_digest_.end()) {
     info = by_id_.at(it->second)->info;
-    aliases = by_id_.at(it->second)->aliases;
+    draft.aliases = by_id_.at(it->second)->aliases;
     const bool recovered = info.identity == wire::Identity{};
-    if (!recovered && !named) return info;
-    if (named && aliases.size() >= kAliasesMax) {
+    draft.changed = recovered || named;
+    if (!draft.changed) return draft;
+    if (named && draft.aliases.size() >= kAliasesMax) {
       return absl::ResourceExhaustedError(absl::StrCat(
           "alias \"", std::string(alias), "\": the identity has ", kAliasesMax, ", the limit"));
     }
@@ -132,11 +144,9 @@ absl::StatusOr<NamespaceInfo> NamespaceDirectory::Open(std::string_view tenant,
     info.identity_digest = digest;
     info.ns_digest = wire::DigestNamespace(tenant, digest);
   }
-  if (named) aliases.emplace_back(alias);
-  if (!aliases.empty()) info.alias = aliases.front();
-  if (absl::Status status = Persist(info, aliases, canonical); !status.ok()) return status;
-  Publish(info, std::move(aliases));
-  return info;
+  if (named) draft.aliases.emplace_back(alias);
+  if (!draft.aliases.empty()) info.alias = draft.aliases.front();
+  return draft;
 }
 
 std::shared_ptr<const Namespace> NamespaceDirectory::Find(NamespaceId id) const {

@@ -74,23 +74,36 @@ class NamespaceDirectory {
   using TenantDigest = std::pair<std::string, wire::IdentityDigest>;
   using TenantAlias = std::pair<std::string, std::string>;
 
+  // A namespace as it is to be, and whether it differs from what is held.
+  struct Draft {
+    NamespaceInfo info;
+    std::vector<std::string> aliases;
+    bool changed = true;
+  };
+
   absl::Status CheckAlias(std::string_view tenant, std::string_view alias,
                           const wire::Identity& identity, const wire::IdentityDigest& digest) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status CheckRoom(std::string_view tenant) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::Status Persist(const NamespaceInfo& info, const std::vector<std::string>& aliases,
-                       const std::string& canonical) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+      ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  absl::Status CheckRoom(std::string_view tenant) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<Draft> Plan(std::string_view tenant, std::string_view alias,
+                             const wire::Identity& identity, const wire::IdentityDigest& digest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(open_mu_) ABSL_LOCKS_EXCLUDED(mu_);
+  absl::Status Persist(const Draft& draft, const std::string& canonical);
   void Publish(NamespaceInfo info, std::vector<std::string> aliases)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const uint32_t namespaces_max_, tenant_max_;
   Log* const log_;
 
-  mutable absl::Mutex mu_;
+  // One Open at a time; held while the checkpoint is written, which may take as long as a disk
+  // does.
+  absl::Mutex open_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  NamespaceId next_id_ ABSL_GUARDED_BY(open_mu_) = 1;  // without a log
+
+  mutable absl::Mutex mu_;  // never held while anything waits
   absl::flat_hash_map<NamespaceId, std::shared_ptr<const Namespace>> by_id_ ABSL_GUARDED_BY(mu_);
   std::map<TenantDigest, NamespaceId> by_digest_ ABSL_GUARDED_BY(mu_);
   std::map<TenantAlias, NamespaceId> by_alias_ ABSL_GUARDED_BY(mu_);
-  NamespaceId next_id_ ABSL_GUARDED_BY(mu_) = 1;  // without a log
 };
 
 }  // namespace kvgate::storage
