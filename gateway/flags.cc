@@ -37,6 +37,7 @@ absl::StatusOr<FlagValues> ParseFlags(std::span<const Flag> flags, int argc,
   options.push_back({"help", no_argument, nullptr, 'h'});
   options.push_back({});
   std::vector<char*> words;
+  words.reserve(argc + 1);
   for (int i = 0; i < argc; ++i) words.push_back(const_cast<char*>(argv[i]));
   words.push_back(nullptr);
 
