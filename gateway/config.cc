@@ -21,11 +21,18 @@
 #include "gateway/host_limits.h"
 #include "gateway/settings.h"
 #include "gateway/version.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
 
-absl::Status Invalid(const std::string& text) { return absl::InvalidArgumentError(text); }
+absl::Status Invalid(const std::string& text, wire::ErrorId id = wire::ErrorId::kBadSetting) {
+  return absl::InvalidArgumentError(wire::Tagged(id, text));
+}
+
+absl::Status BadFile(const std::string& text) {
+  return Invalid(text, wire::ErrorId::kBadConfigFile);
+}
 
 absl::Status Apply(const Setting& setting, const std::string& where, const std::string& text,
                    Config* config) {
@@ -42,12 +49,12 @@ absl::StatusOr<Values> ReadFile(const std::string& path) {
   try {
     const YAML::Node root = YAML::LoadFile(path);
     if (root.IsNull()) return values;
-    if (!root.IsMap()) return Invalid(absl::StrCat(path, ": is not a map of settings"));
+    if (!root.IsMap()) return BadFile(absl::StrCat(path, ": is not a map of settings"));
     for (const auto& pair : root) {
       const auto key = pair.first.as<std::string>();
       const auto known = [&key](const Setting& s) { return s.key() == key; };
       if (std::none_of(Settings().begin(), Settings().end(), known)) {
-        return Invalid(absl::StrCat(path, ": unknown key \"", key, "\"; the nearest one is \"",
+        return BadFile(absl::StrCat(path, ": unknown key \"", key, "\"; the nearest one is \"",
                                     NearestKey(key), "\""));
       }
       if (pair.second.IsSequence()) {
@@ -57,7 +64,7 @@ absl::StatusOr<Values> ReadFile(const std::string& path) {
       }
     }
   } catch (const YAML::Exception& error) {  // a file that is not there, or not YAML
-    return Invalid(absl::StrCat(path, ": ", error.what()));
+    return BadFile(absl::StrCat(path, ": ", error.what()));
   }
   return values;
 }
@@ -163,10 +170,12 @@ absl::Status Config::Validate() const {
     return Invalid("--data-dir: none given; name a directory that kvgated may use");
   }
   if (!grpc_tcp.empty() && !IsLoopback(grpc_tcp) && !allow_unpatched_grpc_tcp) {
-    return Invalid(absl::StrCat(
-        "--grpc-tcp: ", grpc_tcp,
-        " is not loopback, and this gRPC has published faults "
-        "(docs/threat-model.md); stay on 127.0.0.1, or set --allow-unpatched-grpc-tcp=true"));
+    return Invalid(
+        absl::StrCat(
+            "--grpc-tcp: ", grpc_tcp,
+            " is not loopback, and this gRPC has published faults "
+            "(docs/threat-model.md); stay on 127.0.0.1, or set --allow-unpatched-grpc-tcp=true"),
+        wire::ErrorId::kTcpNotAllowed);
   }
   if (staging_bytes > memory_bytes / 2) {
     return Invalid(absl::StrCat("--staging-bytes: ", FormatBytes(staging_bytes),
@@ -191,7 +200,8 @@ absl::StatusOr<std::string> ConfigVerb(const std::string& verb, bool effective,
                                        const Config& config, const std::set<std::string>& given) {
   if (verb == "check") return std::string("the configuration is good\n");
   if (verb != "print") {
-    return Invalid(absl::StrCat("config ", verb, ": is not check, print, schema or docs"));
+    return Invalid(absl::StrCat("config ", verb, ": is not check, print, schema or docs"),
+                   wire::ErrorId::kBadFlag);
   }
   if (effective) return ConfigAsYaml(config);
   std::string out;
@@ -228,7 +238,8 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   absl::StatusOr<FlagValues> given =
       asks ? ParseFlags(known, argc - 2, argv + 2) : ParseFlags(known, argc, argv);
   if (!given.ok()) {
-    return Invalid(absl::StrCat(given.status().message(), "; see kvgated --help"));
+    return Invalid(absl::StrCat(given.status().message(), "; see kvgated --help"),
+                   wire::ErrorId::kBadFlag);
   }
   if (given->count("help") > 0) {
     line.print = FlagHelp(kUsage, known);

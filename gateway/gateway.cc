@@ -21,6 +21,7 @@
 #include "gateway/start_checks.h"
 #include "gateway/telemetry/telemetry.h"
 #include "gateway/version.h"
+#include "proto/wire/error_id.h"
 #include "proto/wire/key.h"
 #include "storage/base/clock.h"
 #include "storage/io/file_util.h"
@@ -34,6 +35,11 @@ constexpr uint64_t kAdminReceiveBytes = 16ull << 20;
 constexpr uint32_t kLocalClientsMax = 64;
 constexpr uint64_t kIndexBytesABlock = 64;
 constexpr absl::Duration kAnswersAtStop = absl::Milliseconds(500);
+
+absl::Status CannotListen(const absl::Status& why) {
+  return absl::Status(why.code(),
+                      wire::Tagged(wire::ErrorId::kAddressTaken, std::string(why.message())));
+}
 
 storage::StoreOptions StoreOptionsOf(const Config& config) {
   storage::StoreOptions options;
@@ -199,7 +205,7 @@ absl::Status GatewayImpl::StartLocalDoors() {
 
 absl::Status GatewayImpl::AddGrpcDoor(const GrpcServerOptions& options) {
   auto door = GrpcServer::Start(options, deps_);
-  if (!door.ok()) return door.status();
+  if (!door.ok()) return CannotListen(door.status());
   grpc_doors_.push_back(*std::move(door));
   return absl::OkStatus();
 }
@@ -256,7 +262,7 @@ absl::Status GatewayImpl::StartGrpcDoors() {
 absl::Status GatewayImpl::StartMetrics() {
   if (config_.metrics.empty()) return absl::OkStatus();
   absl::StatusOr<int> port = telemetry_->Serve(config_.metrics);
-  if (!port.ok()) return port.status();
+  if (!port.ok()) return CannotListen(port.status());
   const std::string host = config_.metrics.substr(0, config_.metrics.rfind(':'));
   metrics_address_ = absl::StrCat(host, ":", *port);
   return storage::WriteFileAtomically(config_.run_dir + "/metrics.port", absl::StrCat(*port, "\n"));

@@ -20,6 +20,7 @@
 #include "gateway/notify.h"
 #include "gateway/stop_guard.h"
 #include "gateway/version.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -29,7 +30,8 @@ constexpr int kArenasMax = 4;
 constexpr int kTrimThresholdBytes = 16 << 20;
 
 int Fail(const absl::Status& status) {
-  Log(LogLevel::kError, absl::StrCat("error: ", status.message()));
+  const std::string text = absl::StrCat("error: ", status.message());
+  Log(LogLevel::kError, wire::Tagged(wire::ErrorId::kStartFailed, text));
   return 1;
 }
 

@@ -19,9 +19,14 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gateway/logging.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
+
+std::string ManagerText(std::string text) {
+  return wire::Tagged(wire::ErrorId::kServiceManager, std::move(text));
+}
 
 constexpr timeval kSendLimit = {.tv_sec = 1, .tv_usec = 0};
 
@@ -68,15 +73,17 @@ absl::Status Notifier::Send(const std::string& message) const {
   sockaddr_un address{};
   const bool known = address_.front() == '/' || address_.front() == '@';
   if (!known || address_.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("NOTIFY_SOCKET: \"", address_,
-                                                   "\" is neither a path nor @name, of at most ",
-                                                   sizeof(address.sun_path) - 1, " bytes"));
+    return absl::InvalidArgumentError(ManagerText(
+        absl::StrCat("NOTIFY_SOCKET: \"", address_, "\" is neither a path nor @name, of at most ",
+                     sizeof(address.sun_path) - 1, " bytes")));
   }
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, address_.data(), address_.size());
   if (address_.front() == '@') address.sun_path[0] = '\0';
   const auto failed = [this](const char* what) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("NOTIFY_SOCKET: ", address_, ": ", what));
+    const absl::Status status =
+        absl::ErrnoToStatus(errno, absl::StrCat("NOTIFY_SOCKET: ", address_, ": ", what));
+    return absl::Status(status.code(), ManagerText(std::string(status.message())));
   };
   const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return failed("socket");
@@ -99,8 +106,8 @@ absl::StatusOr<absl::Duration> WatchdogInterval() {
   if (interval == nullptr) return absl::ZeroDuration();
   int64_t microseconds = 0;
   if (!absl::SimpleAtoi(interval, &microseconds) || microseconds <= 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("WATCHDOG_USEC: \"", interval, "\" is not a number of microseconds"));
+    return absl::InvalidArgumentError(ManagerText(
+        absl::StrCat("WATCHDOG_USEC: \"", interval, "\" is not a number of microseconds")));
   }
   const char* meant = std::getenv("WATCHDOG_PID");
   if (meant != nullptr && meant != std::to_string(getpid())) return absl::ZeroDuration();

@@ -17,11 +17,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gateway/config.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
 
 namespace fs = std::filesystem;
+using wire::ErrorId;
+using wire::Tagged;
 
 constexpr mode_t kDirectoryMode = 0750;
 constexpr const char* kDataFile = "kvgate.data";
@@ -29,23 +32,25 @@ constexpr const char* kDataFile = "kvgate.data";
 constexpr const char* kOwnNames[] = {"LOCK", "checkpoint", "run", "lost+found"};
 
 absl::Status Errno(const std::string& path, const char* what) {
-  return absl::ErrnoToStatus(errno, absl::StrCat(path, ": ", what));
+  const absl::Status status = absl::ErrnoToStatus(errno, absl::StrCat(path, ": ", what));
+  return absl::Status(status.code(), Tagged(ErrorId::kStartFailed, std::string(status.message())));
 }
 
 absl::Status MakeDirectories(const std::string& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return absl::OkStatus();
   if (fs::exists(path, error)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, ": is not a directory; name another one"));
+    return absl::FailedPreconditionError(Tagged(
+        ErrorId::kDirectoryUnusable, absl::StrCat(path, ": is not a directory; name another one")));
   }
   fs::path made;
   for (const fs::path& part : fs::path(path)) {
     made /= part;
     if (fs::is_directory(made, error)) continue;
     if (!fs::create_directory(made, error) && error) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(path, ": cannot be made: ", error.message(), "; make it, or name another"));
+      return absl::FailedPreconditionError(Tagged(
+          ErrorId::kDirectoryUnusable,
+          absl::StrCat(path, ": cannot be made: ", error.message(), "; make it, or name another")));
     }
     if (chmod(made.c_str(), kDirectoryMode) != 0) return Errno(made.string(), "chmod");
   }
@@ -56,9 +61,10 @@ absl::Status CheckOwner(const std::string& path) {
   struct stat info;
   if (stat(path.c_str(), &info) != 0) return Errno(path, "stat");
   if (info.st_uid == geteuid()) return absl::OkStatus();
-  return absl::PermissionDeniedError(absl::StrCat(path, ": belongs to uid ", info.st_uid,
-                                                  ", this daemon runs as uid ", geteuid(),
-                                                  "; run it as the owner, or chown the directory"));
+  return absl::PermissionDeniedError(
+      Tagged(ErrorId::kDirectoryOfAnotherUser,
+             absl::StrCat(path, ": belongs to uid ", info.st_uid, ", this daemon runs as uid ",
+                          geteuid(), "; run it as the owner, or chown the directory")));
 }
 
 // Bytes that the file system already gave to our data file there.
@@ -80,12 +86,15 @@ absl::Status PrepareDataDirectory(const std::string& path) {
         absl::StartsWith(name, "kvgate.") ||
         std::find(std::begin(kOwnNames), std::end(kOwnNames), name) != std::end(kOwnNames);
     if (!own) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          path, ": holds \"", name, "\", which kvgate did not make; name an empty directory"));
+      return absl::FailedPreconditionError(
+          Tagged(ErrorId::kForeignData,
+                 absl::StrCat(path, ": holds \"", name,
+                              "\", which kvgate did not make; name an empty directory")));
     }
   }
   if (error) {
-    return absl::PermissionDeniedError(absl::StrCat(path, ": cannot be read: ", error.message()));
+    return absl::PermissionDeniedError(Tagged(
+        ErrorId::kDirectoryUnusable, absl::StrCat(path, ": cannot be read: ", error.message())));
   }
   return absl::OkStatus();
 }
@@ -109,9 +118,11 @@ absl::Status CheckSpace(const std::vector<std::string>& data_dirs, uint64_t disk
   }
   for (const auto& [device, need] : by_file_system) {
     if (need.wanted <= need.held + need.free) continue;
-    return absl::ResourceExhaustedError(absl::StrCat(
-        need.directory, ": no space: ", need.wanted, " bytes are wanted there (--disk), ",
-        need.free, " are free and ", need.held, " held; lower --disk or free some"));
+    return absl::ResourceExhaustedError(
+        Tagged(ErrorId::kNoSpace,
+               absl::StrCat(need.directory, ": no space: ", need.wanted,
+                            " bytes are wanted there (--disk), ", need.free, " are free and ",
+                            need.held, " held; lower --disk or free some")));
   }
   return absl::OkStatus();
 }
@@ -124,17 +135,19 @@ absl::Status PrepareRunDirectory(const std::string& path) {
 absl::Status ClaimSocketPath(const std::string& path) {
   sockaddr_un address{};
   if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("socket path ", path, ": ", path.size(),
-                                                   " bytes, at most ", sizeof(address.sun_path) - 1,
-                                                   " are allowed; choose a shorter --run-dir"));
+    return absl::InvalidArgumentError(Tagged(
+        ErrorId::kBadSocketPath,
+        absl::StrCat("socket path ", path, ": ", path.size(), " bytes, at most ",
+                     sizeof(address.sun_path) - 1, " are allowed; choose a shorter --run-dir")));
   }
   struct stat info;
   if (lstat(path.c_str(), &info) != 0) {
     return errno == ENOENT ? absl::OkStatus() : Errno(path, "stat");
   }
   if (!S_ISSOCK(info.st_mode)) {
-    return absl::AlreadyExistsError(
-        absl::StrCat(path, ": exists and is no socket; remove it or choose another --run-dir"));
+    return absl::AlreadyExistsError(Tagged(
+        ErrorId::kBadSocketPath,
+        absl::StrCat(path, ": exists and is no socket; remove it or choose another --run-dir")));
   }
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), path.size());
@@ -145,8 +158,9 @@ absl::Status ClaimSocketPath(const std::string& path) {
       errno == ECONNREFUSED;
   close(probe);
   if (!refused) {
-    return absl::AlreadyExistsError(
-        absl::StrCat(path, ": in use by a running daemon; stop it or choose another --run-dir"));
+    return absl::AlreadyExistsError(Tagged(
+        ErrorId::kInUse,
+        absl::StrCat(path, ": in use by a running daemon; stop it or choose another --run-dir")));
   }
   return unlink(path.c_str()) == 0 ? absl::OkStatus() : Errno(path, "unlink");
 }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gateway/logging.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 
@@ -14,9 +15,11 @@ StopGuard::StopGuard(absl::Duration limit)
     : thread_([this, limit] {
         if (stopped_.WaitForNotificationWithTimeout(limit)) return;
         Log(LogLevel::kError,
-            absl::StrCat("stop: not ended after ", absl::FormatDuration(limit),
-                         ": a device or a thread hangs; leaving without it (exit ", kExitStuck,
-                         "), what was acknowledged as logged is recovered at the next start"));
+            wire::Tagged(
+                wire::ErrorId::kStopTooLong,
+                absl::StrCat("stop: not ended after ", absl::FormatDuration(limit),
+                             ": a device or a thread hangs; leaving without it (exit ", kExitStuck,
+                             "), what was acknowledged as logged is recovered at the next start")));
         _exit(kExitStuck);
       }) {}
 

@@ -2,6 +2,7 @@
 #include "gateway/core/features.h"
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -51,8 +52,10 @@ absl::Status RequireFeatures(FeatureSet required, FeatureSet in_effect,
   const FeatureSet missing = required & ~in_effect;
   if (missing == 0) return absl::OkStatus();
   const uint32_t number = static_cast<uint32_t>(__builtin_ctzll(missing));
-  return absl::FailedPreconditionError(absl::StrCat("required_features: ", FeatureName(number),
-                                                    " is not in effect: ", Reason(number, facts)));
+  return absl::FailedPreconditionError(
+      wire::Tagged(wire::ErrorId::kFeatureNotInEffect,
+                   absl::StrCat("required_features: ", FeatureName(number),
+                                " is not in effect: ", Reason(number, facts))));
 }
 
 }  // namespace kvgate::gateway

@@ -9,21 +9,27 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "gateway/core/text.h"
+#include "proto/wire/error_id.h"
 #include "proto/wire/key.h"
 
 namespace kvgate::gateway {
 namespace {
 
+using wire::ErrorId;
+using wire::Tagged;
+
 absl::Status CheckIdentity(const wire::Identity& identity) {
   std::string error;
   if (!wire::ValidateIdentity(identity, &error)) {
-    return absl::InvalidArgumentError(absl::StrCat("identity: ", error));
+    return absl::InvalidArgumentError(
+        Tagged(ErrorId::kBadIdentity, absl::StrCat("identity: ", error)));
   }
   // A client that can choose its prompts could make two of them meet under one key.
   if (absl::StartsWith(identity.prefix_hash_algorithm, "xxhash")) {
-    return absl::FailedPreconditionError(
+    return absl::FailedPreconditionError(Tagged(
+        ErrorId::kWeakPrefixHash,
         absl::StrCat("identity.prefix_hash_algorithm: \"", identity.prefix_hash_algorithm,
-                     "\" is not collision-resistant and is refused; use sha256 or sha256_cbor"));
+                     "\" is not collision-resistant and is refused; use sha256 or sha256_cbor")));
   }
   return absl::OkStatus();
 }
@@ -50,8 +56,9 @@ absl::StatusOr<NamespaceRef> NamespaceTable::Open(std::string_view tenant, std::
                                                   const wire::Identity& identity,
                                                   FeatureSet required) {
   if (alias.size() > kAliasBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("alias: ", alias.size(), " bytes, at most ", kAliasBytesMax, " are allowed"));
+    return absl::InvalidArgumentError(Tagged(
+        ErrorId::kBadField,
+        absl::StrCat("alias: ", alias.size(), " bytes, at most ", kAliasBytesMax, " are allowed")));
   }
   if (absl::Status s = CheckIdentity(identity); !s.ok()) return s;
   if (absl::Status s = RequireFeatures(required, features_, facts_); !s.ok()) return s;
@@ -64,8 +71,9 @@ absl::StatusOr<NamespaceRef> NamespaceTable::Open(std::string_view tenant, std::
   if (auto found = by_id_.find(info->id); found != by_id_.end()) return found->second;
   if (by_id_.size() >= options_.namespaces_max) {
     return absl::ResourceExhaustedError(
-        absl::StrCat("identity: namespace number ", by_id_.size() + 1,
-                     " would be open, namespaces_max is ", options_.namespaces_max));
+        Tagged(ErrorId::kNamespacesFull,
+               absl::StrCat("identity: namespace number ", by_id_.size() + 1,
+                            " would be open, namespaces_max is ", options_.namespaces_max)));
   }
   auto opened = std::make_shared<OpenedNamespace>();
   do {
@@ -89,8 +97,10 @@ absl::StatusOr<NamespaceRef> NamespaceTable::Find(std::string_view tenant, uint6
     auto found = by_handle_.find(handle);
     if (found != by_handle_.end() && found->second->info.tenant == tenant) return found->second;
   }
-  return absl::FailedPreconditionError(absl::StrFormat(
-      "namespace: %#x is unknown to this incarnation (%#x): open again", handle, incarnation_));
+  return absl::FailedPreconditionError(
+      Tagged(ErrorId::kUnknownNamespace,
+             absl::StrFormat("namespace: %#x is unknown to this incarnation (%#x): open again",
+                             handle, incarnation_)));
 }
 
 }  // namespace kvgate::gateway
