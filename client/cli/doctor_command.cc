@@ -32,7 +32,7 @@ std::vector<Finding> CheckGateway(const Context& context) {
       all.push_back({counter.name(), Level::kWarn, std::to_string(counter.value()),
                      "blocks on disk were damaged and became misses: look at the device"});
     }
-    if (counter.name() == "log_devices_offline") {
+    if (counter.name() == "disk_devices_offline") {
       all.push_back({counter.name(), Level::kFail, std::to_string(counter.value()),
                      "a device failed and is not used: look at dmesg, replace it, restart"});
     }

@@ -168,3 +168,17 @@ def test_every_named_thread_is_in_the_page_of_threads():
     assert len(names) > 10
     missing = [name for name in names if f"`{name}" not in page]
     assert not missing, f"docs/threads.md does not say who starts and joins {sorted(missing)}"
+
+
+def test_the_cli_asks_for_counters_that_exist():
+    page = sources.text("docs/metrics.md")
+    known = set(re.findall(r"^\| `([a-zA-Z_]+)`", page, flags=re.MULTILINE))
+    asked = set()
+    for path in sources.files(".cc"):
+        if path.parts[:2] != ("client", "cli") or path.name.endswith("_test.cc"):
+            continue
+        text = sources.text(path)
+        asked |= set(re.findall(r'(?:Rate|Value)\("([a-z_A-Z]+)"\)', text))
+        asked |= set(re.findall(r'counter\.name\(\) == "([a-z_]+)"', text))
+    assert len(asked) > 15
+    assert not asked - known
