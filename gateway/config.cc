@@ -20,6 +20,7 @@
 #include "gateway/flags.h"
 #include "gateway/host_limits.h"
 #include "gateway/settings.h"
+#include "gateway/telemetry/metric_table.h"
 #include "gateway/version.h"
 #include "proto/wire/error_id.h"
 
@@ -218,7 +219,8 @@ absl::StatusOr<std::string> ConfigVerb(const std::string& verb, bool effective,
 
 constexpr char kUsage[] =
     "kvgated: the KV-cache gateway of one node\n"
-    "kvgated config check|print|schema|docs: with the same flags, says what a start would do";
+    "kvgated config check|print|schema|docs: with the same flags, says what a start would do\n"
+    "kvgated metrics: prints docs/metrics.md";
 
 }  // namespace
 
@@ -233,6 +235,10 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
   known.push_back({"effective", "for config print: defaults too", false});
 
   CommandLine line;
+  if (argc == 2 && std::string(argv[1]) == "metrics") {
+    line.print = MetricsMarkdown();
+    return line;
+  }
   const bool asks = argc > 2 && std::string(argv[1]) == "config";
   const std::string verb = asks ? argv[2] : "";
   absl::StatusOr<FlagValues> given =

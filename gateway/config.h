@@ -58,7 +58,7 @@ struct CommandLine {
   std::string print;  // not empty: print it and exit 0 (--help, --version, config …)
 };
 
-// Also `kvgated config check|print [--effective]|schema|docs`.
+// Also `kvgated config check|print [--effective]|schema|docs` and `kvgated metrics`.
 absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv);
 
 // Takes over from `now` what may change while the daemon runs; names the settings that differ and

@@ -11,7 +11,7 @@ BUILD_PACKAGES=(
 )
 TEST_PACKAGES=(
   "${BUILD_PACKAGES[@]}"
-  binutils clang-14 clang-format-14 clang-tidy-14 curl git groff-base iproute2 shellcheck strace systemd
+  binutils clang-14 clang-format-14 clang-tidy-14 curl git groff-base iproute2 prometheus shellcheck strace systemd
 )
 BENCH_PACKAGES=("${BUILD_PACKAGES[@]}" fio)
 # libclang-rt is for --config=fuzz.
@@ -26,6 +26,14 @@ missing_packages() {
   for package in "$@"; do
     grep -qxF -- "$package" <<<"$installed" || echo "$package"
   done
+}
+
+# Debian's prometheus would start as a service of its own: tests only want its programs. Masked
+# before it is installed, it does not; a host that has it already keeps what it has.
+keep_services_off() {
+  [[ " $* " == *" prometheus "* ]] || return 0
+  local unit=/etc/systemd/system/prometheus.service
+  [[ -e $unit || -L $unit ]] || { as_root mkdir -p "${unit%/*}" && as_root ln -s /dev/null "$unit"; }
 }
 
 # Installs those of the named packages that are missing, after saying how much that is.
@@ -43,6 +51,7 @@ ensure_packages() {
     say "apt-get update"
     as_root apt-get update -qq
   fi
+  keep_services_off "${missing[@]}"
   say "installing ${#missing[@]} Debian packages, about a minute:"
   "${install[@]}" --assume-no "${missing[@]}" 2>/dev/null | grep -E '^(Need to get|After this)' >&2 || true
   as_root env DEBIAN_FRONTEND=noninteractive "${install[@]}" -y -q "${missing[@]}" |

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <exception>
@@ -23,6 +24,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "gateway/core/text.h"
+#include "gateway/telemetry/metric_table.h"
 #include "proto/wire/status.h"
 
 namespace kvgate::gateway {
@@ -33,6 +35,8 @@ constexpr std::array<const char*, kRpcs> kRpcNames = {
     "Open", "Lookup", "Offer", "Get",  "Set",   "Touch",   "Delete",
     "Pin",  "Unpin",  "Stats", "Scan", "Hello", "Explain", "Requests"};
 constexpr int kCodes = 17;
+constexpr std::array<const char*, 3> kTierNames = {"none", "memory", "disk"};
+constexpr int kTiers = static_cast<int>(kTierNames.size());
 
 // Where a server on host:port can be reached from here; no family for what is not an IPv4 number.
 sockaddr_in ListenAddress(const std::string& host_port, int port) {
@@ -59,18 +63,16 @@ const prometheus::Histogram::BucketBoundaries& SecondsBuckets() {
   return *buckets;
 }
 
-// Counters of one family that differ in one label: "get_hits_memory_total" is
-// kvgate_hits_total{tier="memory"}.
-struct LabelRule {
-  const char* prefix;
-  const char* family;
-  const char* label;
-};
-constexpr LabelRule kLabelRules[] = {
-    {"get_hits_", "kvgate_hits_total", "tier"},
-    {"get_misses_", "kvgate_misses_total", "reason"},
-    {"evictions_", "kvgate_evictions_total", "reason"},
-};
+// The family that takes up a counter of a source, if one does.
+const MetricFamily* FamilyOf(std::string_view name) {
+  if (!IsCounter(name)) return nullptr;
+  for (const MetricFamily& family : MetricFamilies()) {
+    const std::string_view prefix = family.prefix;
+    if (prefix.empty() || name.substr(0, prefix.size()) != prefix) continue;
+    if (name.size() > prefix.size() + std::string_view("_total").size()) return &family;
+  }
+  return nullptr;
+}
 
 // Pulls the sources at scrape time.
 class SourceCollector final : public prometheus::Collectable {
@@ -80,13 +82,21 @@ class SourceCollector final : public prometheus::Collectable {
     sources_.push_back(std::move(source));
   }
 
+  // With what follows from what the sources tell.
   void Visit(const storage::CounterVisitor& visitor) const {
     std::vector<CounterSource> sources;
     {
       absl::MutexLock lock(&mu_);
       sources = sources_;
     }
-    for (const CounterSource& source : sources) source(visitor);
+    double tokens_saved = 0;
+    const auto derive = [&](std::string_view name, double value) {
+      if (name == "recompute_saved_us_total") return visitor("seconds_saved_total", value / 1e6);
+      if (absl::StartsWith(Sv(name), "hit_tokens_")) tokens_saved += value;
+      visitor(name, value);
+    };
+    for (const CounterSource& source : sources) source(derive);
+    visitor("tokens_saved_total", tokens_saved);
   }
 
   std::vector<prometheus::MetricFamily> Collect() const override {
@@ -101,16 +111,16 @@ class SourceCollector final : public prometheus::Collectable {
  private:
   static void AddValue(std::string_view name, double value,
                        std::map<std::string, prometheus::MetricFamily>* families) {
-    const bool counter = absl::EndsWith(Sv(name), "_total");
+    const bool counter = IsCounter(name);
     std::string family_name = absl::StrCat("kvgate_", Sv(name));
+    const char* help = MetricHelp(name);
     prometheus::ClientMetric metric;
-    for (const LabelRule& rule : kLabelRules) {
-      const std::string_view prefix = rule.prefix;
-      if (!counter || !absl::StartsWith(Sv(name), rule.prefix)) continue;
-      const size_t middle = name.size() - prefix.size() - std::string_view("_total").size();
-      if (middle == 0 || middle > name.size()) continue;
-      family_name = rule.family;
-      metric.label.push_back({rule.label, std::string(name.substr(prefix.size(), middle))});
+    if (const MetricFamily* known = FamilyOf(name); known != nullptr) {
+      family_name = known->name;
+      help = known->help;
+      std::string value(name.substr(std::string_view(known->prefix).size()));
+      value.resize(value.size() - std::string_view("_total").size());
+      metric.label.push_back({known->labels, std::move(value)});
     }
     if (counter) {
       metric.counter.value = value;
@@ -119,7 +129,7 @@ class SourceCollector final : public prometheus::Collectable {
     }
     prometheus::MetricFamily& family = (*families)[family_name];
     family.name = family_name;
-    family.help = family_name;
+    family.help = help;
     family.type = counter ? prometheus::MetricType::Counter : prometheus::MetricType::Gauge;
     family.metric.push_back(std::move(metric));
   }
@@ -133,26 +143,31 @@ class SourceCollector final : public prometheus::Collectable {
 struct Telemetry::Impl {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::shared_ptr<SourceCollector> sources = std::make_shared<SourceCollector>();
-  prometheus::Family<prometheus::Counter>& requests =
-      prometheus::BuildCounter()
-          .Name("kvgate_requests_total")
-          .Help("Finished calls by door, RPC and canonical status code")
-          .Register(*registry);
+  prometheus::Family<prometheus::Counter>& requests = prometheus::BuildCounter()
+                                                          .Name("kvgate_requests_total")
+                                                          .Help(MetricHelp("kvgate_requests_total"))
+                                                          .Register(*registry);
   prometheus::Family<prometheus::Counter>& bytes =
       prometheus::BuildCounter()
           .Name("kvgate_request_bytes_total")
-          .Help("Payload bytes through the doors; direction in = from clients")
+          .Help(MetricHelp("kvgate_request_bytes_total"))
           .Register(*registry);
   prometheus::Family<prometheus::Histogram>& seconds =
       prometheus::BuildHistogram()
           .Name("kvgate_request_seconds")
-          .Help("Time from a call's arrival to its answer")
+          .Help(MetricHelp("kvgate_request_seconds"))
+          .Register(*registry);
+  prometheus::Family<prometheus::Histogram>& waits =
+      prometheus::BuildHistogram()
+          .Name("kvgate_get_wait_seconds")
+          .Help(MetricHelp("kvgate_get_wait_seconds"))
           .Register(*registry);
 
   // Made at the first call of their kind; never removed.
   std::array<std::atomic<prometheus::Counter*>, kDoors * kRpcs * kCodes> by_code{};
   std::array<std::atomic<prometheus::Histogram*>, kDoors * kRpcs> by_rpc{};
   std::array<prometheus::Counter*, kDoors> bytes_in{}, bytes_out{};
+  std::array<prometheus::Histogram*, kTiers> get_waits{}, lookup_waits{};
 
   std::atomic<uint64_t> hints_prompt_tokens{0}, hints_output_tokens{0};
   std::atomic<uint64_t> hints_turns{0}, hints_finished{0};
@@ -201,6 +216,13 @@ Telemetry::Telemetry() : impl_(std::make_unique<Impl>()) {
     impl_->bytes_in[door] = &impl_->bytes.Add({{"door", kDoorNames[door]}, {"direction", "in"}});
     impl_->bytes_out[door] = &impl_->bytes.Add({{"door", kDoorNames[door]}, {"direction", "out"}});
   }
+  for (int tier = 0; tier < kTiers; ++tier) {
+    const auto add = [&](const char* rpc) {
+      return &impl_->waits.Add({{"rpc", rpc}, {"tier", kTierNames[tier]}}, SecondsBuckets());
+    };
+    impl_->get_waits[tier] = add("Get");
+    impl_->lookup_waits[tier] = add("Lookup");
+  }
 }
 
 Telemetry::~Telemetry() { Stop(); }
@@ -214,6 +236,12 @@ void Telemetry::RecordCall(Door door, Rpc rpc, absl::StatusCode code, absl::Dura
   impl_->Seconds(d, r)->Observe(absl::ToDoubleSeconds(took));
   if (bytes_in > 0) impl_->bytes_in[d]->Increment(static_cast<double>(bytes_in));
   if (bytes_out > 0) impl_->bytes_out[d]->Increment(static_cast<double>(bytes_out));
+}
+
+void Telemetry::RecordWait(Rpc rpc, storage::Tier tier, absl::Duration waited) {
+  const auto& waits = rpc == Rpc::kGet ? impl_->get_waits : impl_->lookup_waits;
+  const int t = std::min(static_cast<int>(tier), kTiers - 1);
+  waits[t]->Observe(absl::ToDoubleSeconds(waited));
 }
 
 void Telemetry::RecordHints(const storage::Hints& hints) {

@@ -45,8 +45,7 @@ enum class Rpc : uint8_t {
 };
 inline constexpr int kRpcs = 14;
 
-// A source publishes under docs/metrics.md names without "kvgate_"; names ending in _total are
-// counters, others gauges.
+// A source publishes names of metric_table.h; those that end in _total are counters, others gauges.
 using CounterSource = std::function<void(const storage::CounterVisitor&)>;
 
 class Telemetry {
@@ -58,6 +57,9 @@ class Telemetry {
 
   void RecordCall(Door door, Rpc rpc, absl::StatusCode code, absl::Duration took, uint64_t bytes_in,
                   uint64_t bytes_out);
+
+  // How long the store let a Get or a staging Lookup wait; `tier`: the farthest that it reached.
+  void RecordWait(Rpc rpc, storage::Tier tier, absl::Duration waited);
 
   // What clients tell about their requests (Touch, Set); published as hints_*.
   void RecordHints(const storage::Hints& hints);

@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "gateway/telemetry/metric_table.h"
+
 namespace kvgate::gateway {
 namespace {
 
@@ -87,6 +89,57 @@ TEST(Telemetry, ASnapshotHasSourcesAndCallsByPrefix) {
   EXPECT_EQ(SnapshotOf(telemetry, "")["disk_reads_total"], 3);
   EXPECT_EQ(SnapshotOf(telemetry, "requests_")["requests_Get_total"], 3);
   EXPECT_EQ(SnapshotOf(telemetry, "requests_").count("disk_reads_total"), 0u);
+}
+
+TEST(Telemetry, WhatIsSavedFollowsFromHits) {
+  Telemetry telemetry;
+  telemetry.AddSource([](const storage::CounterVisitor& visitor) {
+    visitor("hit_tokens_memory_total", 64);
+    visitor("hit_tokens_disk_total", 32);
+    visitor("recompute_saved_us_total", 1'500'000);
+  });
+  const std::string text = Scrape(*telemetry.Serve("127.0.0.1:0"));
+  EXPECT_THAT(text, HasSubstr("kvgate_tokens_saved_total 96"));
+  EXPECT_THAT(text, HasSubstr("kvgate_seconds_saved_total 1.5"));
+  EXPECT_THAT(text, HasSubstr("kvgate_hit_tokens_total{tier=\"memory\"} 64"));
+  EXPECT_THAT(text, HasSubstr("kvgate_hit_tokens_total{tier=\"disk\"} 32"));
+}
+
+TEST(Telemetry, WaitsAreScrapedByTheTierThatTheyReached) {
+  Telemetry telemetry;
+  telemetry.RecordWait(Rpc::kGet, storage::Tier::kDisk, absl::Milliseconds(2));
+  telemetry.RecordWait(Rpc::kLookup, storage::Tier::kMemory, absl::Milliseconds(2));
+  const std::string text = Scrape(*telemetry.Serve("127.0.0.1:0"));
+  EXPECT_THAT(text, HasSubstr(R"(kvgate_get_wait_seconds_count{rpc="Get",tier="disk"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(kvgate_get_wait_seconds_count{rpc="Get",tier="memory"} 0)"));
+  EXPECT_THAT(text, HasSubstr(R"(kvgate_get_wait_seconds_count{rpc="Lookup",tier="memory"} 1)"));
+}
+
+TEST(MetricTable, EveryNameStandsOnceWithAHelp) {
+  std::map<std::string, int> seen;
+  for (const MetricSection& section : MetricSections()) {
+    for (const Metric& metric : section.metrics) {
+      EXPECT_EQ(++seen[metric.name], 1) << metric.name;
+      EXPECT_STREQ(MetricHelp(metric.name), metric.help);
+      EXPECT_STRNE(metric.help, "") << metric.name;
+    }
+  }
+  EXPECT_GT(seen.size(), 100u);
+  EXPECT_STREQ(MetricHelp("no_such_name"), "");
+}
+
+TEST(MetricTable, ThePageHasNamesKindsAndLabels) {
+  const std::string page = MetricsMarkdown();
+  EXPECT_THAT(page, HasSubstr("| `kvgate_hit_tokens_total` | counter | tier | "));
+  EXPECT_THAT(page, HasSubstr("| `disk_requests_queued` | gauge | "));
+  EXPECT_THAT(page, HasSubstr("| `tokens_saved_total` | counter | "));
+}
+
+TEST(Telemetry, HelpComesFromTheTable) {
+  Telemetry telemetry;
+  const std::string text = Scrape(*telemetry.Serve("127.0.0.1:0"));
+  EXPECT_THAT(text, HasSubstr(std::string("# HELP kvgate_tokens_saved_total ") +
+                              MetricHelp("tokens_saved_total")));
 }
 
 TEST(Telemetry, AnUnknownCodeIsCountedAsUnknown) {

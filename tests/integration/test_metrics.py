@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prometheus text, and the counters that promises are checked by."""
 
+import os
 import re
+import subprocess
 import urllib.request
 
 import harness
 import pytest
-from harness import pb, value_of
+from harness import ROOT, pb, value_of
 
 
 def scrape(daemon):
@@ -110,3 +112,45 @@ def test_metrics_can_be_off(start):
     daemon = start(*harness.SMALL, "--metrics=off")
     assert daemon.ready["metrics"] == "off"
     assert not (daemon.run_dir / "metrics.port").exists()
+
+
+def test_the_page_is_what_the_daemon_prints():
+    said = subprocess.run(
+        [os.environ["KVGATED"], "metrics"], capture_output=True, text=True, check=True
+    ).stdout
+    assert said == (ROOT / "docs/metrics.md").read_text()
+
+
+def test_every_scraped_family_is_in_the_page(daemon, client):
+    client.get([b"k"])
+    page = (ROOT / "docs/metrics.md").read_text()
+    listed = set(re.findall(r"^\| `([a-zA-Z_]+)` ", page, flags=re.MULTILINE))
+    scraped = set(re.findall(r"^# TYPE kvgate_(\S+)", scrape(daemon), flags=re.MULTILINE))
+    missing = [name for name in scraped if not listed & {name, f"kvgate_{name}"}]
+    assert len(scraped) > 100 and not missing
+
+
+def test_promtool_has_nothing_to_say(daemon, client):
+    client.get([b"k"])
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=scrape(daemon),
+        capture_output=True,
+        text=True,
+        timeout=harness.HANG_S,
+    )
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_saved_tokens_are_those_of_hits_by_tier(daemon, client):
+    client.set({b"saves": b"x"})
+
+    def saved():
+        return samples(daemon, "kvgate_tokens_saved_total")[frozenset()]
+
+    def hit_tokens():
+        return samples(daemon, "kvgate_hit_tokens_total")[frozenset({("tier", "memory")})]
+
+    before, hits_before = saved(), hit_tokens()
+    client.get([b"saves"])
+    assert saved() == before + 32 and hit_tokens() == hits_before + 32
