@@ -96,7 +96,7 @@ def test_the_admin_socket_is_for_its_owner_only(daemon):
 
 
 def test_reflection_ends_at_loopback(start):
-    daemon = start(*harness.SMALL, "--grpc-tcp=0.0.0.0:0")
+    daemon = start(*harness.SMALL, "--grpc-tcp=0.0.0.0:0", "--allow-unpatched-grpc-tcp=true")
     port = daemon.ready["tcp"].rsplit(":", 1)[1]
     command = [os.environ["GRPCURL"], "-plaintext", f"127.0.0.1:{port}", "list"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=harness.HANG_S)
