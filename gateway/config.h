@@ -35,6 +35,7 @@ struct Config {
   std::string grpc_tcp;                            // host:port; empty: off
   std::string grpc_tcp_tenant = "default";
   bool allow_unpatched_grpc_tcp = false;
+  std::string tokens_file;              // core/tokens.h; empty: doors ask for none
   std::string metrics = "127.0.0.1:0";  // host:port; empty: off
   uint64_t receive_bytes = 256ull << 20;
   uint64_t staging_bytes = 0;  // of local clients in sum, inside memory_bytes; 0: 1/8 of it

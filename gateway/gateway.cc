@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
 #include "gateway/core/namespace_table.h"
+#include "gateway/core/tokens.h"
 #include "gateway/local/door.h"
 #include "gateway/logging.h"
 #include "gateway/service/answer_timer.h"
@@ -64,6 +65,7 @@ class GatewayImpl final : public Gateway {
 
   absl::Status StartAll();
   absl::Status Stop(absl::Duration limit) override;
+  absl::Status Reload() override;
   void Probe() override { (void)telemetry_->Snapshot(""); }
   std::string ReadyLine() const override;
 
@@ -78,6 +80,7 @@ class GatewayImpl final : public Gateway {
   }
 
   absl::Status CheckAndLock();
+  absl::Status LoadTokens();
   absl::Status OpenStore();
   bool LocalDoorsAllowed() const;
   absl::Status StartLocalDoors();
@@ -91,6 +94,7 @@ class GatewayImpl final : public Gateway {
   std::optional<storage::LockFile> run_lock_;
   storage::RealClock clock_;
   std::unique_ptr<storage::Store> store_;
+  std::unique_ptr<Tokens> tokens_;  // null: no door asks for one
   std::unique_ptr<NamespaceTable> namespaces_;
   std::unique_ptr<Telemetry> telemetry_;
   std::vector<std::unique_ptr<LocalDoor>> local_doors_;
@@ -108,13 +112,30 @@ class GatewayImpl final : public Gateway {
 
 absl::Status GatewayImpl::StartAll() {
   using Step = absl::Status (GatewayImpl::*)();
-  constexpr Step kSteps[] = {&GatewayImpl::CheckAndLock, &GatewayImpl::OpenStore,
-                             &GatewayImpl::StartLocalDoors, &GatewayImpl::StartGrpcDoors,
-                             &GatewayImpl::StartMetrics};
+  constexpr Step kSteps[] = {&GatewayImpl::LoadTokens,     &GatewayImpl::CheckAndLock,
+                             &GatewayImpl::OpenStore,      &GatewayImpl::StartLocalDoors,
+                             &GatewayImpl::StartGrpcDoors, &GatewayImpl::StartMetrics};
   for (Step step : kSteps) {
     if (absl::Status status = (this->*step)(); !status.ok()) return status;
   }
   LogLimits();
+  return absl::OkStatus();
+}
+
+absl::Status GatewayImpl::LoadTokens() {
+  if (config_.tokens_file.empty()) return absl::OkStatus();
+  std::vector<std::string> tenants = config_.tenants;
+  if (!config_.grpc_tcp.empty()) tenants.push_back(config_.grpc_tcp_tenant);
+  absl::StatusOr<std::unique_ptr<Tokens>> tokens = Tokens::Load(config_.tokens_file, tenants);
+  if (!tokens.ok()) return tokens.status();
+  tokens_ = *std::move(tokens);
+  return absl::OkStatus();
+}
+
+absl::Status GatewayImpl::Reload() {
+  if (tokens_ == nullptr) return absl::OkStatus();
+  if (absl::Status status = tokens_->Reload(); !status.ok()) return status;
+  for (const auto& door : local_doors_) door->RecheckTokens();
   return absl::OkStatus();
 }
 
@@ -147,6 +168,10 @@ absl::Status GatewayImpl::OpenStore() {
   telemetry_ = std::make_unique<Telemetry>();
   telemetry_->AddSource(
       [this](const storage::CounterVisitor& visitor) { store_->VisitCounters(visitor); });
+  if (tokens_ != nullptr) {
+    telemetry_->AddSource(
+        [this](const storage::CounterVisitor& visitor) { tokens_->VisitCounters(visitor); });
+  }
   telemetry_->AddSource([unsent = unsent_](const storage::CounterVisitor& visitor) {
     visitor("grpc_unsent_bytes", static_cast<double>(unsent->bytes()));
   });
@@ -185,6 +210,7 @@ absl::Status GatewayImpl::StartLocalDoors() {
     LocalDoorOptions options;
     options.socket_path = LocalSocket(tenant);
     options.tenant = tenant;
+    options.tokens = tokens_.get();
     options.server_version = Version();
     options.clients_max = kLocalClientsMax;
     options.staging_bytes_total = config_.staging_bytes_total() / config_.tenants.size();
@@ -226,6 +252,7 @@ absl::Status GatewayImpl::StartGrpcDoors() {
   deps_.telemetry = telemetry_.get();
   answers_ = std::make_unique<AnswerTimer>();
   deps_.workers = workers_.get();
+  deps_.tokens = tokens_.get();
   deps_.answers = answers_.get();
   deps_.draining = &draining_;
   deps_.unsent = unsent_;

@@ -28,6 +28,9 @@ class Gateway {
   // Idempotent. Not OK when buffered blocks could not be written out in time.
   virtual absl::Status Stop(absl::Duration limit) = 0;
 
+  // SIGHUP: reads what stands in files of its own again. Not OK: nothing changed.
+  virtual absl::Status Reload() = 0;
+
   // Takes every lock that a call takes, and gives it back: it hangs where calls would hang. For a
   // watchdog; from any thread, between Start and Stop.
   virtual void Probe() = 0;

@@ -60,10 +60,14 @@ std::unique_ptr<Watchdog> StartWatchdog(const Notifier& manager, Gateway* gatewa
 }
 
 // SIGHUP: file and variables are read again. What is wrong changes nothing.
-void Reload(int argc, const char* const* argv, Config* running) {
+void Reload(int argc, const char* const* argv, Config* running, Gateway* gateway) {
   const absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
   if (!line.ok()) {
     Log(LogLevel::kWarning, absl::StrCat("reload refused: ", line.status().message()));
+    return;
+  }
+  if (const absl::Status status = gateway->Reload(); !status.ok()) {
+    Log(LogLevel::kWarning, absl::StrCat("reload refused: ", status.message()));
     return;
   }
   const std::vector<std::string> restart = ApplyReload(line->config, running);
@@ -101,7 +105,7 @@ int Main(int argc, char** argv) {
   int number = 0;
   while (sigwait(&signals, &number) == 0 && number == SIGHUP) {
     WarnUnlessOk(manager.Reloading());
-    Reload(argc, argv, &config);
+    Reload(argc, argv, &config, gateway->get());
     WarnUnlessOk(manager.Ready((*gateway)->ReadyLine()));
   }
   Log(LogLevel::kInfo, absl::StrCat("stopping on signal ", number));

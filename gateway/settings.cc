@@ -197,6 +197,10 @@ const Setting kSettings[] = {
        return absl::OkStatus();
      },
      [](const Config& c) { return std::string(c.allow_unpatched_grpc_tcp ? "true" : "false"); }},
+    {"tokens-file", Kind::kText, 0, 0, "", false,
+     "file of lines `TENANT TOKEN`, 0640 at most: every door but the operator's asks for one; read "
+     "again on SIGHUP",
+     "none: nobody is asked", KVGATE_SETTING(Text, tokens_file)},
     {"metrics", Kind::kAddress, 0, 0, "", false, "Prometheus: `host:port`, port 0 = any, or `off`",
      nullptr, KVGATE_SETTING(Address, metrics)},
     {"receive-bytes", Kind::kSize, 70 * kMiB, UINT64_MAX, "", false,

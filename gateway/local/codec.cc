@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gateway/core/text.h"
+#include "proto/wire/error_id.h"
 #include "proto/wire/key.h"
 
 namespace kvgate::gateway {
@@ -14,20 +15,23 @@ namespace {
 using local::MsgHeader;
 
 absl::Status Malformed(std::string_view field, uint64_t value, std::string_view limit) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("local message: ", Sv(field), ": ", value, ", must be ", Sv(limit)));
+  return absl::InvalidArgumentError(wire::Tagged(
+      wire::ErrorId::kUnreadableMessage,
+      absl::StrCat("local message: ", Sv(field), ": ", value, ", must be ", Sv(limit))));
 }
 
 absl::Status AtMost(std::string_view field, uint64_t value, uint64_t limit) {
   if (value <= limit) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("local message: ", Sv(field), ": ", value, ", at most ", limit));
+      wire::Tagged(wire::ErrorId::kUnreadableMessage,
+                   absl::StrCat("local message: ", Sv(field), ": ", value, ", at most ", limit)));
 }
 
 absl::Status Exactly(std::string_view field, uint64_t value, uint64_t wanted) {
   if (value == wanted) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("local message: ", Sv(field), ": ", value, ", must be ", wanted));
+      wire::Tagged(wire::ErrorId::kUnreadableMessage,
+                   absl::StrCat("local message: ", Sv(field), ": ", value, ", must be ", wanted)));
 }
 
 #define KVGATE_RETURN_IF_ERROR(expression)                \
@@ -163,8 +167,9 @@ absl::Status DecodeHeader(std::string_view message, uint16_t version, MsgHeader*
 absl::Status Decode(std::string_view message, Staging, HelloCall* call) {
   std::string_view tail;
   KVGATE_RETURN_IF_ERROR(TakeFixed(message, &call->fixed, &tail));
-  KVGATE_RETURN_IF_ERROR(Exactly(kLeft, tail.size(), 0));
-  KVGATE_RETURN_IF_ERROR(Exactly("hello.reserved", call->fixed.reserved, 0));
+  KVGATE_RETURN_IF_ERROR(
+      AtMost("hello.token_bytes", call->fixed.token_bytes, local::kTokenBytesMax));
+  KVGATE_RETURN_IF_ERROR(Exactly("bytes after hello", tail.size(), call->fixed.token_bytes));
   KVGATE_RETURN_IF_ERROR(Exactly("hello.features", call->fixed.features, 0));
   KVGATE_RETURN_IF_ERROR(
       AtMost("hello.staging_bytes", call->fixed.staging_bytes, local::kStagingBytesMax));
@@ -172,6 +177,9 @@ absl::Status Decode(std::string_view message, Staging, HelloCall* call) {
   KVGATE_RETURN_IF_ERROR(AtMost("bytes of hello.client_name", call->client_name.size(),
                                 sizeof(call->fixed.client_name) - 1));
   call->token = UntilNul(call->fixed.token, sizeof(call->fixed.token));
+  if (tail.empty()) return absl::OkStatus();
+  KVGATE_RETURN_IF_ERROR(Exactly("bytes of hello.token", call->token.size(), 0));
+  call->token = tail;
   return absl::OkStatus();
 }
 

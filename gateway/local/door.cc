@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "gateway/core/tokens.h"
 #include "gateway/local/calls.h"
 #include "gateway/local/door_state.h"
 #include "gateway/local/listen.h"
@@ -102,6 +103,7 @@ class LocalDoorImpl final : public LocalDoor {
 
   void Stop(absl::Duration limit) override;
   void RunTimers() override;
+  void RecheckTokens() override;
   void VisitCounters(const storage::CounterVisitor& visitor) const override;
 
  private:
@@ -113,6 +115,8 @@ class LocalDoorImpl final : public LocalDoor {
 
   void Loop();
   void Handle(const epoll_event& event);
+  void Woken();
+  void Wake();
   void Accept();
   void WatchListener(bool on);
   // False when the session is over.
@@ -125,7 +129,7 @@ class LocalDoorImpl final : public LocalDoor {
   const int listener_, wake_;
   const uint64_t socket_inode_;
   std::thread thread_;
-  std::atomic<bool> stop_{false};
+  std::atomic<bool> stop_{false}, recheck_{false};
   bool stopped_ = false;  // Stop's caller
 
   // Owned by the epoll thread.
@@ -151,7 +155,7 @@ void LocalDoorImpl::Loop() {
 
 void LocalDoorImpl::Handle(const epoll_event& event) {
   const uint64_t id = event.data.u64;
-  if (id == kWakeId) return;  // stop_ says the rest
+  if (id == kWakeId) return Woken();
   if (id == kListenerId) return Accept();
   Peer peer;
   {
@@ -165,6 +169,28 @@ void LocalDoorImpl::Handle(const epoll_event& event) {
   // hung up is not served: nobody would read the answers.
   const bool gone = (event.events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) != 0;
   if (gone || ((event.events & EPOLLIN) != 0 && !ReadOne(peer))) CloseSession(id);
+}
+
+void LocalDoorImpl::Wake() {
+  const uint64_t one = 1;
+  (void)!write(wake_, &one, sizeof(one));
+}
+
+void LocalDoorImpl::RecheckTokens() {
+  recheck_ = true;
+  Wake();
+}
+
+// stop_ says the rest.
+void LocalDoorImpl::Woken() {
+  uint64_t count = 0;
+  (void)!read(wake_, &count, sizeof(count));
+  if (!recheck_.exchange(false) || state_->options.tokens == nullptr) return;
+  for (const Peer& peer : Peers()) {
+    if (peer.session->greeted() && !state_->options.tokens->Stands(peer.session->shown())) {
+      CloseSession(peer.session->id());
+    }
+  }
 }
 
 void LocalDoorImpl::Accept() {
@@ -262,8 +288,7 @@ void LocalDoorImpl::Stop(absl::Duration limit) {
   // Calls that do not end in time answer nobody: their sessions are closed below.
   (void)state_->AwaitNoCalls(limit);
   stop_ = true;
-  const uint64_t one = 1;
-  (void)!write(wake_, &one, sizeof(one));
+  Wake();
   if (thread_.joinable()) thread_.join();
   for (const Peer& peer : Peers()) CloseSession(peer.session->id());
   workers_.Stop();
@@ -322,9 +347,6 @@ absl::Status LocalDoorOptions::Validate() const {
     return bad("request_bytes_max", request_bytes_max, "at least one request, 5242880");
   }
   if (reply_queue_max == 0) return bad("reply_queue_max", reply_queue_max, "at least 1");
-  if (token.size() > sizeof(local::Hello::token)) {
-    return bad("bytes of token", token.size(), "at most 64");
-  }
   return absl::OkStatus();
 }
 

@@ -38,13 +38,14 @@ namespace kvgate::gateway {
 
 class NamespaceTable;
 class Telemetry;
+class Tokens;
 
 struct LocalDoorOptions {
   std::string socket_path;      // < 108 B
   uint32_t socket_mode = 0666;  // the mode of its directory decides who connects
   std::string tenant = "default";
-  std::string token;           // not empty: clients must show it
-  std::string server_version;  // for Open
+  const Tokens* tokens = nullptr;  // not null: clients show one of the tenant's; outlives the door
+  std::string server_version;      // for Open
   uint32_t clients_max = 64;
   uint32_t worker_threads = 2;
   uint64_t staging_bytes_client = 256ull << 20;  // most that one client gets, however it asks
@@ -76,6 +77,9 @@ class LocalDoor {
   // Ends what is past its time by the clock now. The epoll thread does it by itself; tests with a
   // manual clock call it.
   virtual void RunTimers() = 0;
+
+  // The tokens changed: clients whose own is not among them any more are closed, soon.
+  virtual void RecheckTokens() = 0;
 
   virtual void VisitCounters(const storage::CounterVisitor& visitor) const = 0;
 };

@@ -3,13 +3,16 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gateway/core/namespace_table.h"
 #include "gateway/core/text.h"
+#include "gateway/core/tokens.h"
 #include "gateway/logging.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -22,25 +25,19 @@ constexpr uint64_t kFirstStagingBytes = 4ull << 20;
 constexpr uint64_t RoundDown(uint64_t bytes) { return bytes / kStagingGranule * kStagingGranule; }
 constexpr uint64_t RoundUp(uint64_t bytes) { return RoundDown(bytes + kStagingGranule - 1); }
 
-absl::Status CheckHello(const HelloCall& hello, const LocalDoorOptions& options) {
+constexpr std::string_view kTokenWanted = "it in HELLO (a client's token or token_file)";
+
+absl::StatusOr<Tokens::Shown> CheckHello(const HelloCall& hello, const LocalDoorOptions& options) {
   if (hello.fixed.version_min > local::kVersionMax ||
       hello.fixed.version_max < local::kVersionMin) {
-    return absl::FailedPreconditionError(
+    return absl::FailedPreconditionError(wire::Tagged(
+        wire::ErrorId::kOtherProtocol,
         absl::StrCat("hello.version: ", hello.fixed.version_min, " to ", hello.fixed.version_max,
-                     ", this gateway speaks ", local::kVersionMin, " to ", local::kVersionMax));
+                     ", this gateway speaks ", local::kVersionMin, " to ", local::kVersionMax)));
   }
-  // Every byte is compared, wherever the first difference is.
-  char wanted[sizeof(hello.fixed.token)] = {};
-  // NOLINTNEXTLINE(bugprone-not-null-terminated-result): bytes of a fixed number, not a text
-  std::memcpy(wanted, options.token.data(), std::min(options.token.size(), sizeof(wanted)));
-  int differs = 0;
-  for (size_t i = 0; i < sizeof(wanted); ++i) differs |= wanted[i] ^ hello.fixed.token[i];
-  if (differs != 0) {
-    return absl::UnauthenticatedError(options.token.empty()
-                                          ? "hello.token: this door takes none"
-                                          : "hello.token: not that of this tenant");
-  }
-  return absl::OkStatus();
+  // Clients may have theirs before the daemon asks.
+  if (options.tokens == nullptr) return Tokens::Shown{options.tenant, {}};
+  return options.tokens->Admit(hello.token, options.tenant, kTokenWanted);
 }
 
 uint64_t StagingLeft(const DoorState& state) {
@@ -95,11 +92,14 @@ absl::Status Greet(const std::shared_ptr<Session>& session, const local::MsgHead
   HelloCall hello;
   if (absl::Status s = Decode(message, {}, &hello); !s.ok()) return s;
   DoorState& state = session->state();
-  if (absl::Status s = CheckHello(hello, state.options); !s.ok()) return s;
+  absl::StatusOr<Tokens::Shown> shown = CheckHello(hello, state.options);
+  if (!shown.ok()) return shown.status();
   // The name is the client's: whatever it holds stays on one line.
   Log(LogLevel::kInfo, absl::StrCat("local: hello of ", absl::CHexEscape(Sv(hello.client_name)),
                                     " of ", state.options.tenant));
-  if (state.draining) return absl::UnavailableError("draining: this gateway is stopping");
+  if (state.draining)
+    return absl::UnavailableError(
+        wire::Tagged(wire::ErrorId::kDraining, "draining: this gateway is stopping"));
 
   local::HelloOk ok{};
   ok.version = std::min(local::kVersionMax, hello.fixed.version_max);
@@ -125,7 +125,7 @@ absl::Status Greet(const std::shared_ptr<Session>& session, const local::MsgHead
   }
   CountGranted(state, granted);
   if (granted == 0 && wish > 0) CountRefused(state, wish);
-  session->Greeted(*std::move(staging), hello.fixed.producer, ok.version);
+  session->Greeted(*std::move(staging), hello.fixed.producer, ok.version, *std::move(shown));
   session->Send(MakeReply(header, header.version, absl::StatusCode::kOk, AsBytes(ok), {}),
                 std::move(fds));
   return absl::OkStatus();
@@ -153,10 +153,12 @@ void HandleGrowStaging(std::shared_ptr<CallOf<GrowStagingCall>> call) {
     const uint64_t granted = MoreStaging(state, staging, ask);
     if (granted == 0) {
       CountRefused(state, ask.bytes_min);
-      return call->Fail(absl::ResourceExhaustedError(absl::StrCat(
-          "grow.bytes_min: ", ask.bytes_min, ", of which staging has no room; this client has ",
-          all, " bytes, all clients ", state.counters.staging_bytes.load(), " of ",
-          state.options.staging_bytes_total)));
+      return call->Fail(absl::ResourceExhaustedError(
+          wire::Tagged(wire::ErrorId::kStagingFull,
+                       absl::StrCat("grow.bytes_min: ", ask.bytes_min,
+                                    ", of which staging has no room; this client has ", all,
+                                    " bytes, all clients ", state.counters.staging_bytes.load(),
+                                    " of ", state.options.staging_bytes_total))));
     }
     if (absl::Status s = staging.Grow(granted); !s.ok()) return call->Fail(s);
     CountGranted(state, granted);

@@ -17,7 +17,8 @@
 // error of that call.
 //
 // Versions: HELLO is of version 1 and offers a range, its answer chooses. 2 adds GROW_STAGING; a
-// client of version 1 gets all its staging at HELLO.
+// client of version 1 gets all its staging at HELLO. A token over 64 bytes follows HELLO; a daemon
+// that knows none that long refuses such a HELLO, which is no loss.
 //
 // Memory
 //  * staging: memfds of one client, made by the daemon, sealed SHRINK|GROW|SEAL, mapped writable on
@@ -41,6 +42,7 @@ inline constexpr uint16_t kVersionWithGrow = 2;
 inline constexpr size_t kMessageBytesMax = 64 * 1024;
 inline constexpr uint16_t kReplyBit = 0x8000;
 inline constexpr size_t kErrorTextMax = 480;
+inline constexpr uint32_t kTokenBytesMax = 256;
 inline constexpr uint64_t kLeaseValueBytesMin = 64 * 1024;  // shorter values are copied out
 inline constexpr uint32_t kInFlightMax = 64;                // requests a client
 inline constexpr uint32_t kReleaseMax = 256;                // leases in one RELEASE
@@ -102,12 +104,12 @@ static_assert(sizeof(HintsWire) == 16);
 
 struct Hello {
   uint16_t version_min, version_max;
-  uint32_t reserved;
+  uint32_t token_bytes;    // of a token over 64 bytes, which follows then; else 0
   uint64_t features;       // of the client; none are defined yet: 0
   uint64_t producer;       // 0 = unknown; stands in for a COMMIT's 0
   uint64_t staging_bytes;  // wanted in all, besides kControlBytes
   char client_name[64];    // NUL-ended
-  char token[64];          // NUL-padded
+  char token[64];          // NUL-padded; all 0: none, or one that follows
 };
 static_assert(sizeof(Hello) == 160);
 

@@ -27,10 +27,12 @@ Session::~Session() {
   state_->counters.staging_bytes.fetch_sub(staging_->bytes().size() - local::kControlBytes);
 }
 
-void Session::Greeted(std::unique_ptr<StagingMemory> staging, uint64_t producer, uint16_t version) {
+void Session::Greeted(std::unique_ptr<StagingMemory> staging, uint64_t producer, uint16_t version,
+                      Tokens::Shown shown) {
   staging_ = std::move(staging);
   producer_ = producer;
   version_ = version;
+  shown_ = std::move(shown);
 }
 
 bool Session::TryBeginCall() {

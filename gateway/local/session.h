@@ -23,6 +23,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "gateway/core/tokens.h"
 #include "gateway/local/door_state.h"
 #include "gateway/local/protocol.h"
 #include "gateway/local/staging_memory.h"
@@ -45,7 +46,8 @@ class Session {
   const std::shared_ptr<DoorState>& shared_state() const { return state_; }
 
   // HELLO.
-  void Greeted(std::unique_ptr<StagingMemory> staging, uint64_t producer, uint16_t version);
+  void Greeted(std::unique_ptr<StagingMemory> staging, uint64_t producer, uint16_t version,
+               Tokens::Shown shown);
   bool greeted() const { return staging_ != nullptr; }
   std::span<std::byte> staging() const {
     return staging_ ? staging_->bytes() : std::span<std::byte>();
@@ -54,6 +56,7 @@ class Session {
   StagingMemory& staging_memory() { return *staging_; }
   uint16_t version() const { return version_; }  // of the protocol; 1 before it was chosen
   uint64_t producer() const { return producer_; }
+  const Tokens::Shown& shown() const { return shown_; }  // where the door has tokens
   const std::array<uint8_t, 16>& capability() const { return capability_; }
 
   // Calls in flight; false when there are kInFlightMax.
@@ -101,6 +104,7 @@ class Session {
   std::unique_ptr<StagingMemory> staging_;
   uint64_t producer_ = 0;
   uint16_t version_ = local::kVersionMin;
+  Tokens::Shown shown_;
   std::array<uint8_t, 16> capability_{};
 
   // Self-synchronised.

@@ -4,10 +4,12 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <iterator>
 #include <memory>
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "gateway/service/grpc_call.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 
@@ -52,14 +54,39 @@ void AnswerTimer::Watch(grpc::CallbackServerContext* context, absl::Duration lef
   const absl::Time end = absl::Now() + left;
   absl::MutexLock lock(&mu_);
   ends_[context] = end;
-  if (end >= next_) return;
-  next_ = end;
+  WakeBy(end);
+}
+
+void AnswerTimer::WakeBy(absl::Time at) {
+  if (at >= next_) return;
+  next_ = at;
   changed_ = true;
 }
 
 void AnswerTimer::Forget(grpc::CallbackServerContext* context) {
   absl::MutexLock lock(&mu_);
   ends_.erase(context);
+}
+
+bool AnswerTimer::RefuseLater(grpc::ServerUnaryReactor* reactor, const absl::Status& status,
+                              absl::Duration pause) {
+  if (pause <= absl::ZeroDuration()) return false;
+  const absl::Time at = absl::Now() + pause;
+  absl::MutexLock lock(&mu_);
+  if (refusals_.size() >= kRefusalsMax || stopping_) return false;
+  refusals_.push_back({at, reactor, status});
+  WakeBy(at);
+  return true;
+}
+
+std::vector<AnswerTimer::Refusal> AnswerTimer::TakeRefusals(absl::Time now, absl::Time* next) {
+  const auto due = std::partition(refusals_.begin(), refusals_.end(),
+                                  [now](const Refusal& refusal) { return refusal.at > now; });
+  std::vector<Refusal> taken(std::make_move_iterator(due),
+                             std::make_move_iterator(refusals_.end()));
+  refusals_.erase(due, refusals_.end());
+  for (const Refusal& refusal : refusals_) *next = std::min(*next, refusal.at);
+  return taken;
 }
 
 void AnswerTimer::Loop() {
@@ -82,7 +109,12 @@ void AnswerTimer::Loop() {
       at->first->TryCancel();
       ends_.erase(at);
     }
+    const std::vector<Refusal> refusals = TakeRefusals(now, &next);
     next_ = next;
+    if (refusals.empty()) continue;
+    mu_.Unlock();
+    for (const Refusal& refusal : refusals) refusal.reactor->Finish(ToGrpc(refusal.status));
+    mu_.Lock();
   }
 }
 

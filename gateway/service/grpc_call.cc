@@ -3,20 +3,26 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gateway/core/deadline.h"
+#include "gateway/core/tokens.h"
 #include "gateway/logging.h"
 #include "gateway/service/answer_timer.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "grpcpp/support/status.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
 
 // A client that takes longer over one message is taken for one that does not read.
 constexpr absl::Duration kAnswerTakenMax = absl::Seconds(60);
+
+constexpr char kTokenWanted[] = "the metadata \"authorization: Bearer TOKEN\"";
 
 absl::Duration Remaining(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
@@ -29,8 +35,9 @@ absl::Duration Remaining(const grpc::CallbackServerContext& context) {
 grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   // Canonical numbers are the same on both sides.
+  const wire::ErrorId id = wire::ErrorOf(static_cast<wire::Code>(status.code()));
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()),
-                      std::string(status.message().data(), status.message().size()));
+                      wire::Tagged(id, std::string(status.message())));
 }
 
 GrpcCall::GrpcCall(const ServiceDeps& deps, Kind kind, grpc::CallbackServerContext* context,
@@ -43,15 +50,37 @@ GrpcCall::GrpcCall(const ServiceDeps& deps, Kind kind, grpc::CallbackServerConte
                                      : context->DefaultReactor()),
       bytes_in_(bytes_in),
       arrival_(deps.clock->Now()),
-      deadline_(arrival_ + Remaining(*context)) {}
+      deadline_(arrival_ + Remaining(*context)),
+      tenant_(deps.tenant) {}
 
 GrpcCall::~GrpcCall() {
   if (!finished_) Finish(absl::InternalError("the call was dropped without an answer"));
 }
 
+absl::Status GrpcCall::CheckToken() {
+  static constexpr absl::string_view kScheme = "Bearer ";
+  const auto& metadata = context_->client_metadata();
+  absl::string_view token;
+  // Two are as good as none: nobody needs to guess which one counts.
+  if (metadata.count("authorization") == 1) {
+    const grpc::string_ref value = metadata.find("authorization")->second;
+    const absl::string_view text(value.data(), value.size());
+    if (absl::StartsWithIgnoreCase(text, kScheme)) token = text.substr(kScheme.size());
+  }
+  absl::StatusOr<Tokens::Shown> shown =
+      deps_.tokens->Admit({token.data(), token.size()}, deps_.tenant, kTokenWanted);
+  if (!shown.ok()) return shown.status();
+  tenant_ = std::move(shown->tenant);
+  return absl::OkStatus();
+}
+
 absl::Status GrpcCall::Admit() {
+  if (deps_.tokens != nullptr) {
+    if (absl::Status status = CheckToken(); !status.ok()) return status;
+  }
   if (deps_.draining->load(std::memory_order_relaxed)) {
-    return absl::UnavailableError("draining: this daemon is stopping");
+    return absl::UnavailableError(
+        wire::Tagged(wire::ErrorId::kDraining, "draining: this daemon is stopping"));
   }
   if (deadline_ <= arrival_) {
     return absl::DeadlineExceededError(absl::StrCat("deadline: passed ",
@@ -74,6 +103,10 @@ void GrpcCall::Finish(const absl::Status& status, uint64_t bytes_out) {
                               bytes_in_, bytes_out);
   if (kind_.rpc == Rpc::kGet && bytes_out > 0) {
     deps_.answers->Watch(context_, std::min(deadline_ - deps_.clock->Now(), kAnswerTakenMax));
+  }
+  if (absl::IsUnauthenticated(status) && deps_.tokens != nullptr) {
+    const absl::Duration pause = deps_.tokens->Pause(peer(), arrival_);
+    if (deps_.answers->RefuseLater(reactor_, status, pause)) return;
   }
   reactor_->Finish(ToGrpc(status));
 }

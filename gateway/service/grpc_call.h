@@ -40,19 +40,21 @@ class GrpcCall {
   GrpcCall(const GrpcCall&) = delete;
   GrpcCall& operator=(const GrpcCall&) = delete;
 
-  // Why the call may not start: draining, deadline already over, cancelled.
+  // Why the call may not start: no good token, draining, deadline already over, cancelled.
   absl::Status Admit();
 
   void Finish(const absl::Status& status, uint64_t bytes_out = 0);
 
   grpc::ServerUnaryReactor* reactor() const { return reactor_; }
-  const std::string& tenant() const { return deps_.tenant; }
-  absl::Time arrival() const { return arrival_; }    // of the store's clock
-  absl::Time deadline() const { return deadline_; }  // of the store's clock
+  const std::string& tenant() const { return tenant_; }  // once admitted
+  absl::Time arrival() const { return arrival_; }        // of the store's clock
+  absl::Time deadline() const { return deadline_; }      // of the store's clock
   bool cancelled() const;
   std::string peer() const;  // as gRPC names it
 
  private:
+  absl::Status CheckToken();
+
   const ServiceDeps& deps_;
   const RunningCalls::Token running_;
   const Kind kind_;
@@ -61,6 +63,7 @@ class GrpcCall {
   const uint64_t bytes_in_;
   const absl::Time arrival_;
   absl::Time deadline_;
+  std::string tenant_;
   bool finished_ = false;
 };
 using GrpcCallRef = std::shared_ptr<GrpcCall>;

@@ -92,6 +92,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   impl->options = options;
   ServiceDeps own = deps;
   own.tenant = options.tenant;
+  if (options.admin) own.tokens = nullptr;
+  if (own.tokens != nullptr && options.unix_path.empty()) own.tenant.clear();
   own.receive_bytes_max = options.receive_bytes_max;
   own.calls = impl->calls;
   impl->service = options.admin ? MakeAdminService(own) : MakeKvCacheService(own);

@@ -2,17 +2,18 @@
 //
 // GrpcServer: one gRPC door: the unix socket of a tenant, TCP, or the operator's socket.
 //
-// Promises: the tenant of a call is that of the door that it came through, never from the call:
-// each door is a server of its own with a service that was built for its tenant, so two cannot be
-// confused. Health (grpc.health.v1) is served everywhere, reflection on unix sockets and loopback
-// only; a message above 69 MiB is refused; what Offers promise and Sets bring stays under the
-// budget (receive_budget.h). gRPC's own quota, which ends streams without a word, stands one
-// message above. Threads: gRPC's own. Drain() tells health watchers that this door closes. Stop()
-// waits for running calls within the limit and for nothing else: connections without a call, and
-// clients that answer no pings, get 250 ms of it to hear GOAWAY. What still runs then is cancelled;
-// joins. The owner has set ServiceDeps::draining before, so that new calls are refused. Ownership:
-// ServiceDeps outlives it. Stop removes the socket file. Errors: names the address that cannot be
-// listened on.
+// Promises: the tenant of a call is that of the door that it came through: each door is a server of
+// its own with a service that was built for its tenant, so two cannot be confused. With tokens
+// (ServiceDeps) every call but those of the operator's socket shows one of that tenant's; on TCP
+// the token names the tenant. Health (grpc.health.v1) is served everywhere, reflection on unix
+// sockets and loopback only; a message above 69 MiB is refused; what Offers promise and Sets bring
+// stays under the budget (receive_budget.h). gRPC's own quota, which ends streams without a word,
+// stands one message above. Threads: gRPC's own. Drain() tells health watchers that this door
+// closes. Stop() waits for running calls within the limit and for nothing else: connections without
+// a call, and clients that answer no pings, get 250 ms of it to hear GOAWAY. What still runs then
+// is cancelled; joins. The owner has set ServiceDeps::draining before, so that new calls are
+// refused. Ownership: ServiceDeps outlives it. Stop removes the socket file. Errors: names the
+// address that cannot be listened on.
 #pragma once
 
 #include <cstdint>

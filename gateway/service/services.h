@@ -31,6 +31,7 @@ class Service;
 namespace kvgate::gateway {
 
 class AnswerTimer;
+class Tokens;
 
 struct ServiceDeps {
   storage::Clock* clock = nullptr;
@@ -45,7 +46,8 @@ struct ServiceDeps {
   std::shared_ptr<ReceiveTotals> received = std::make_shared<ReceiveTotals>();  // of all doors
   uint64_t receive_bytes_max = 256 << 20;                                       // of one door
   std::shared_ptr<RunningCalls> calls = std::make_shared<RunningCalls>();       // of one door
-  std::string tenant;  // of everybody who comes through this door
+  std::string tenant;        // of everybody who comes through this door; empty: the token decides
+  Tokens* tokens = nullptr;  // not null: each call shows one
   std::string server_version;
   // The local door's socket of a tenant; empty: closed.
   std::function<std::string(const std::string& tenant)> local_socket;

@@ -195,6 +195,12 @@ constexpr Metric kHintsOfClients[] = {
 };
 
 constexpr Metric kGrpcDoor[] = {
+    {"door_refusals_paused_total", "refusals for want of a token that were kept back for a second"},
+    {"door_tokens", "tokens that are valid now (`--tokens-file`)"},
+    {"door_tokens_missing_total", "calls and clients that showed no token"},
+    {"door_tokens_reload_failures_total",
+     "reloads of the tokens that were refused: the log says why"},
+    {"door_tokens_wrong_total", "calls and clients that showed a token that is not valid there"},
     {"grpc_offer_keys_refused_total",
      "keys of Offers that answered NOT_ADMITTED: no room in the receive budget"},
     {"grpc_set_bytes_handled", "bytes of Set messages that are being handled"},
