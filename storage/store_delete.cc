@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 #include "storage/store_append.h"
 #include "storage/store_checks.h"
 #include "storage/store_impl.h"
@@ -27,7 +28,8 @@ class DeleteCall final : public WaitingCall {
       answer = absl::Status(failure_.code(),
                             absl::StrCat("deleted here, but not durably: ", failure_.message()));
     } else if (pending > 0) {
-      answer = absl::DeadlineExceededError("deleted here, but not durably by answer_by");
+      answer = absl::DeadlineExceededError(
+          wire::Tagged(wire::ErrorId::kNotDurable, "deleted here, but not durably by answer_by"));
     }
     return [done = std::move(done_), answer = std::move(answer)]() mutable {
       done(std::move(answer));

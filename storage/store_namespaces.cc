@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::storage {
 
@@ -44,23 +45,27 @@ absl::Status NamespaceDirectory::CheckAlias(std::string_view tenant, std::string
     held_value = "(its fields were lost with the checkpoint)";
     new_value = "(another)";
   }
-  return absl::FailedPreconditionError(absl::StrCat(
-      "alias \"", std::string(alias), "\" belongs to another identity: ", field, " is ", held_value,
-      " there and ", new_value, " here; use another alias for another model"));
+  return absl::FailedPreconditionError(wire::Tagged(
+      wire::ErrorId::kAliasTaken,
+      absl::StrCat("alias \"", std::string(alias), "\" belongs to another identity: ", field,
+                   " is ", held_value, " there and ", new_value,
+                   " here; use another alias for another model")));
 }
 
 absl::Status NamespaceDirectory::CheckRoom(std::string_view tenant) const {
   if (by_id_.size() >= namespaces_max_) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("namespaces: ", by_id_.size(), ", limit namespaces_max = ", namespaces_max_));
+    return absl::ResourceExhaustedError(wire::Tagged(
+        wire::ErrorId::kNamespacesFull,
+        absl::StrCat("namespaces: ", by_id_.size(), ", limit namespaces_max = ", namespaces_max_)));
   }
   const auto held = std::count_if(by_id_.begin(), by_id_.end(), [&](const auto& entry) {
     return entry.second->info.tenant == tenant;
   });
   if (held < tenant_max_) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("namespaces of tenant \"", std::string(tenant), "\": ", held,
-                   ", limit namespaces_a_tenant_max = ", tenant_max_));
+      wire::Tagged(wire::ErrorId::kNamespacesFull,
+                   absl::StrCat("namespaces of tenant \"", std::string(tenant), "\": ", held,
+                                ", limit namespaces_a_tenant_max = ", tenant_max_)));
 }
 
 absl::Status NamespaceDirectory::Persist(const Draft& draft, const std::string& canonical) {

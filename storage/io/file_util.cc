@@ -15,6 +15,7 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010
@@ -104,7 +105,8 @@ absl::Status MakeDirectory(const std::string& path) {
   struct stat info {};
   if (stat(path.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) return absl::OkStatus();
-    return absl::FailedPreconditionError(absl::StrCat(path, " is not a directory"));
+    return absl::FailedPreconditionError(
+        wire::Tagged(wire::ErrorId::kDirectoryUnusable, absl::StrCat(path, " is not a directory")));
   }
   if (errno != ENOENT) return StatusFromErrno(errno, absl::StrCat("cannot use ", path));
   const std::string parent = ParentOf(path);
@@ -220,7 +222,8 @@ absl::StatusOr<LockFile> LockFile::Acquire(const std::string& path) {
   if (!fd) return StatusFromErrno(errno, absl::StrCat("cannot make the lock file ", path));
   if (Retry([&] { return flock(fd.get(), LOCK_EX | LOCK_NB); }) != 0) {
     if (errno == EWOULDBLOCK) {
-      return absl::FailedPreconditionError(absl::StrCat(path, " is locked by another process"));
+      return absl::FailedPreconditionError(
+          wire::Tagged(wire::ErrorId::kInUse, absl::StrCat(path, " is locked by another process")));
     }
     return StatusFromErrno(errno, absl::StrCat("cannot lock ", path));
   }

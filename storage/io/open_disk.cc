@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 #include "storage/io/disk.h"
 #include "storage/io/opened_file.h"
 #include "storage/io/posix_disk.h"
@@ -20,7 +21,8 @@ absl::StatusOr<std::unique_ptr<Disk>> OpenDisk(const std::string& path, uint64_t
   if (uring.ok()) return uring;
   if (options.engine == DiskOptions::Engine::kUring) {
     return absl::FailedPreconditionError(
-        absl::StrCat(path, ": io_uring was demanded: ", uring.status().message()));
+        wire::Tagged(wire::ErrorId::kNoIoUring,
+                     absl::StrCat(path, ": io_uring was demanded: ", uring.status().message())));
   }
   file->note =
       absl::StrCat(file->note, file->note.empty() ? "" : "; ", "posix: ", uring.status().message());

@@ -16,10 +16,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "proto/wire/error_id.h"
 #include "storage/base/aligned_buffer.h"
 
 namespace kvgate::storage {
 namespace {
+
+using wire::ErrorId;
+using wire::Tagged;
 
 // tmpfs takes the flag since 6.5 and copies through memory all the same.
 bool IsMemoryFileSystem(int fd) {
@@ -46,8 +50,8 @@ absl::StatusOr<UniqueFd> OpenForUse(const std::string& path, int flags) {
   UniqueFd fd(WaitForPredecessor(EBUSY, [&] { return open(path.c_str(), flags, 0600); }));
   if (fd) return fd;
   if (errno == EBUSY) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path, " is in use (mounted, or another process has it)"));
+    return absl::FailedPreconditionError(Tagged(
+        ErrorId::kInUse, absl::StrCat(path, " is in use (mounted, or another process has it)")));
   }
   return StatusFromErrno(errno, absl::StrCat("cannot open ", path));
 }
@@ -56,7 +60,8 @@ absl::Status LockWhole(const UniqueFd& fd, const std::string& path) {
   const auto lock = [&] { return flock(fd.get(), LOCK_EX | LOCK_NB); };
   if (WaitForPredecessor(EWOULDBLOCK, lock) == 0) return absl::OkStatus();
   if (errno == EWOULDBLOCK) {
-    return absl::FailedPreconditionError(absl::StrCat(path, " is in use by another kvgate"));
+    return absl::FailedPreconditionError(
+        Tagged(ErrorId::kInUse, absl::StrCat(path, " is in use by another kvgate")));
   }
   return StatusFromErrno(errno, absl::StrCat("cannot lock ", path));
 }
@@ -68,7 +73,8 @@ absl::Status CheckDeviceSize(const UniqueFd& fd, const std::string& path, uint64
   }
   if (device_bytes >= bytes) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat(path, " has ", device_bytes, " bytes, ", bytes, " are needed"));
+      Tagged(ErrorId::kNoSpace,
+             absl::StrCat(path, " has ", device_bytes, " bytes, ", bytes, " are needed")));
 }
 
 constexpr uint64_t kBtrfs = 0x9123683e, kZfs = 0x2fc12fc1, kBcachefs = 0xca451a4e;
@@ -97,8 +103,9 @@ absl::Status GrowFile(const UniqueFd& fd, const std::string& path, uint64_t byte
   absl::StatusOr<Space> space = SpaceOf(path);
   if (!space.ok()) return space.status();
   if (held < bytes && bytes - held > space->free_bytes) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        path, " needs ", bytes - held, " bytes more, the file system has ", space->free_bytes));
+    return absl::ResourceExhaustedError(Tagged(
+        ErrorId::kNoSpace, absl::StrCat(path, " needs ", bytes - held,
+                                        " bytes more, the file system has ", space->free_bytes)));
   }
   if (static_cast<uint64_t>(info.st_size) >= bytes) return absl::OkStatus();
   if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
@@ -139,9 +146,10 @@ absl::Status CheckCopyOnWrite(const std::string& path, uint64_t file_system_type
   const bool btrfs = file_system_type == kBtrfs;
   if (btrfs && (file_flags & FS_NOCOW_FL) != 0) return absl::OkStatus();
   if (!btrfs && file_system_type != kZfs && file_system_type != kBcachefs) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      path, " lies on a copy-on-write file system; ",
-      btrfs ? "remove it and set `chattr +C` on its directory" : "use ext4, xfs or a raw device"));
+  return absl::FailedPreconditionError(Tagged(
+      ErrorId::kCopyOnWrite, absl::StrCat(path, " lies on a copy-on-write file system; ",
+                                          btrfs ? "remove it and set `chattr +C` on its directory"
+                                                : "use ext4, xfs or a raw device")));
 }
 
 void GiveUpLock(const UniqueFd& fd) { flock(fd.get(), LOCK_UN); }
@@ -156,7 +164,7 @@ absl::StatusOr<OpenedFile> OpenFileForDisk(const std::string& path, uint64_t byt
   const bool device = exists && S_ISBLK(info.st_mode);
   if (exists && !device && !S_ISREG(info.st_mode)) {
     return absl::FailedPreconditionError(
-        absl::StrCat(path, " is neither a file nor a block device"));
+        Tagged(ErrorId::kForeignData, absl::StrCat(path, " is neither a file nor a block device")));
   }
   // O_EXCL without O_CREAT claims a block device; on files the lock does that.
   absl::StatusOr<UniqueFd> fd =

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 #include "storage/io/disk.h"
 #include "storage/io/file_util.h"
 
@@ -56,8 +57,11 @@ class Transfer {
   }
 
   absl::Status Error(std::string_view verb, std::string_view name) const {
-    return StatusFromErrno(error_, absl::StrCat("cannot ", std::string(verb), " ", bytes_,
-                                                " bytes at ", offset_, " of ", std::string(name)));
+    const absl::Status status =
+        StatusFromErrno(error_, absl::StrCat("cannot ", std::string(verb), " ", bytes_,
+                                             " bytes at ", offset_, " of ", std::string(name)));
+    return absl::Status(status.code(),
+                        wire::Tagged(wire::ErrorId::kDeviceError, std::string(status.message())));
   }
 
  private:

@@ -7,11 +7,15 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 #include "storage/base/aligned_buffer.h"
 #include "storage/base/check.h"
 #include "storage/log/format_codec.h"
 
 namespace kvgate::storage {
+
+using wire::ErrorId;
+using wire::Tagged;
 
 void FillRandom(std::span<uint8_t> out) {
   size_t at = 0;
@@ -50,8 +54,17 @@ struct Found {
   Superblock superblock;
 };
 
-absl::Status Refused(const Disk& disk, absl::string_view why) {
-  return absl::FailedPreconditionError(absl::StrCat(disk.name(), ": ", why));
+absl::Status Refused(const Disk& disk, ErrorId id, absl::string_view why) {
+  return absl::FailedPreconditionError(Tagged(id, absl::StrCat(disk.name(), ": ", why)));
+}
+
+// A cache may be given up: how, by the command, is the last choice that is offered.
+absl::Status FromLaterRelease(const Disk& disk, absl::string_view why) {
+  return Refused(disk, ErrorId::kLaterFormat,
+                 absl::StrCat(why,
+                              ": start the later release that wrote it, or this one elsewhere "
+                              "(kvgated --data-dir ANOTHER), or give up what it holds (rm ",
+                              disk.name(), ")"));
 }
 
 // What a cut leaves of the very first superblock that a format writes: its copies are synced one by
@@ -73,7 +86,7 @@ absl::StatusOr<Found> ReadSuperblocks(Disk& disk) {
     if (copy.ok())
       copies.push_back(*std::move(copy));
     else if (absl::IsFailedPrecondition(copy.status()))
-      return Refused(disk, copy.status().message());
+      return FromLaterRelease(disk, copy.status().message());
     else if (internal::AllZero(page.span()))
       ++blank;
     else if (IsTornFirstCopy(page.span()))
@@ -89,12 +102,12 @@ absl::StatusOr<Found> ReadSuperblocks(Disk& disk) {
   if (blank == 4 || (blank == 3 && torn == 1)) return Found{};
   if (std::any_of(copies.begin(), copies.end(),
                   [](const auto& c) { return c.state == SuperblockState::kReady; })) {
-    return Refused(disk,
+    return Refused(disk, ErrorId::kDamagedDisk,
                    "only one intact superblock of four is left: restore the disk from a copy, "
                    "or overwrite its first MiB and last 128 KiB with zeros to start empty");
   }
   if (!copies.empty()) return Found{Found::kFormatting, copies[0]};
-  return Refused(disk,
+  return Refused(disk, ErrorId::kForeignData,
                  "holds data that is not kvgate's: choose another place, or overwrite its "
                  "first MiB and last 128 KiB with zeros to give it to kvgate");
 }
@@ -106,29 +119,31 @@ absl::Status CheckMembers(const std::vector<std::unique_ptr<Disk>>& disks,
   for (size_t i = 0; i < disks.size(); ++i) {
     const Superblock& sb = found[i].superblock;
     if (sb.set_uuid != first.set_uuid) {
-      return Refused(*disks[i], absl::StrCat("belongs to set ", UuidText(sb.set_uuid), ", but ",
-                                             disks[0]->name(), " to set ", UuidText(first.set_uuid),
-                                             ": give only directories of one set"));
+      return Refused(
+          *disks[i], ErrorId::kMixedDisks,
+          absl::StrCat("belongs to set ", UuidText(sb.set_uuid), ", but ", disks[0]->name(),
+                       " to set ", UuidText(first.set_uuid), ": give only directories of one set"));
     }
     for (size_t j = 0; j < i; ++j) {
       if (found[j].superblock.ordinal != sb.ordinal) continue;
-      return Refused(*disks[i],
+      return Refused(*disks[i], ErrorId::kCopiedDisk,
                      absl::StrCat("is a copy of ", disks[j]->name(), " (both are disk ", sb.ordinal,
                                   " of set ", UuidText(sb.set_uuid), "): remove one of them"));
     }
     if (sb.members != first.members || sb.segment_bytes != first.segment_bytes ||
         sb.hash_secret != first.hash_secret || sb.count != first.count) {
-      return Refused(*disks[i], absl::StrCat("describes its set otherwise than ", disks[0]->name(),
-                                             ": empty all disks of the set"));
+      return Refused(*disks[i], ErrorId::kDamagedDisk,
+                     absl::StrCat("describes its set otherwise than ", disks[0]->name(),
+                                  ": empty all disks of the set"));
     }
     if (sb.device_bytes > disks[i]->bytes()) {
-      return Refused(*disks[i],
+      return Refused(*disks[i], ErrorId::kDamagedDisk,
                      absl::StrCat("has ", disks[i]->bytes(), " bytes, formatted for ",
                                   sb.device_bytes, ": restore its size, or empty the set"));
     }
   }
   if (first.count != disks.size()) {
-    return Refused(*disks[0],
+    return Refused(*disks[0], ErrorId::kIncompleteDisks,
                    absl::StrCat("is one of a set of ", first.count, " disks, but ", disks.size(),
                                 " were given: name all of them, or empty "
                                 "these to start a new set"));
@@ -156,7 +171,7 @@ absl::StatusOr<bool> MustFormat(const std::vector<std::unique_ptr<Disk>>& disks,
   if (blank != nullptr || std::any_of(found.begin(), found.end(), [](const Found& f) {
         return f.kind == Found::kFormatting;
       })) {
-    return Refused(blank != nullptr ? *blank : *disks[0],
+    return Refused(blank != nullptr ? *blank : *disks[0], ErrorId::kIncompleteDisks,
                    absl::StrCat("is empty, but ", ready->name(), " belongs to set ",
                                 UuidText(ready_sb->set_uuid), " of ", ready_sb->count,
                                 " disks: bring back the missing disk, or empty all of them"));
@@ -222,9 +237,10 @@ absl::StatusOr<std::vector<Superblock>> PlanFormat(const LogOptions& options,
       const uint64_t least =
           kSegmentsADeviceMin * common.segment_bytes + kSegmentsStart + kDeviceTailBytes;
       return absl::InvalidArgumentError(
-          absl::StrCat(disks[i]->name(), ": ", common.device_bytes, " bytes hold ", segments,
-                       " segments of ", common.segment_bytes, " bytes, at least ",
-                       kSegmentsADeviceMin, " are needed: give ", least, " bytes or more"));
+          Tagged(ErrorId::kDiskTooSmall,
+                 absl::StrCat(disks[i]->name(), ": ", common.device_bytes, " bytes hold ", segments,
+                              " segments of ", common.segment_bytes, " bytes, at least ",
+                              kSegmentsADeviceMin, " are needed: give ", least, " bytes or more")));
     }
     out.push_back(common);
   }
@@ -256,17 +272,20 @@ absl::Status CheckOptions(const LogOptions& options,
                           const std::vector<std::unique_ptr<Disk>>& disks) {
   if (disks.empty() || disks.size() > kDevicesMax) {
     return absl::InvalidArgumentError(
-        absl::StrCat("log: ", disks.size(), " disks, 1 to ", kDevicesMax, " are possible"));
+        Tagged(ErrorId::kBadSetting,
+               absl::StrCat("log: ", disks.size(), " disks, 1 to ", kDevicesMax, " are possible")));
   }
   const uint64_t segment = options.segment_bytes;
   if (segment != 0 && (segment < kSegmentBytesMin || segment > kSegmentBytesMax)) {
-    return absl::InvalidArgumentError(absl::StrCat("segment_bytes is ", segment, ", must be 0 or ",
-                                                   kSegmentBytesMin, " to ", kSegmentBytesMax));
+    return absl::InvalidArgumentError(
+        Tagged(ErrorId::kBadSetting, absl::StrCat("segment_bytes is ", segment, ", must be 0 or ",
+                                                  kSegmentBytesMin, " to ", kSegmentBytesMax)));
   }
   for (const auto& disk : disks) {
     if (disk->bytes() < kSegmentsStart + kDeviceTailBytes + kSegmentBytesMin) {
       return absl::InvalidArgumentError(
-          absl::StrCat(disk->name(), ": ", disk->bytes(), " bytes are too few for a log"));
+          Tagged(ErrorId::kDiskTooSmall,
+                 absl::StrCat(disk->name(), ": ", disk->bytes(), " bytes are too few for a log")));
     }
   }
   return absl::OkStatus();

@@ -39,8 +39,7 @@ inline absl::Status Damaged(absl::string_view what, absl::string_view why) {
 
 inline absl::Status FromLaterVersion(absl::string_view what, uint64_t version) {
   return absl::FailedPreconditionError(
-      absl::StrCat(what, " has format ", version, ", this kvgate reads up to ", kFormatVersion,
-                   ": install the newer release that wrote it, or empty the disk"));
+      absl::StrCat(what, " has format ", version, ", this kvgate reads up to ", kFormatVersion));
 }
 
 inline void EncodeAnchor(const Anchor& anchor, DiskAnchor* out) {

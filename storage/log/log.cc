@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 #include "storage/io/file_util.h"
 #include "storage/log/log_impl.h"
 #include "storage/log/recovery.h"
@@ -100,7 +101,8 @@ void LogImpl::Read(Place place, uint32_t length, std::span<std::byte> buffer, ab
     status = absl::InvalidArgumentError(absl::StrCat("read of ", length, " bytes at page ",
                                                      place.first_page, " into ", buffer.size()));
   } else if (!device.health.Allows(context_->clock->Now())) {
-    status = absl::UnavailableError(absl::StrCat(device.disk->name(), " is offline"));
+    status = absl::UnavailableError(wire::Tagged(wire::ErrorId::kDeviceOffline,
+                                                 absl::StrCat(device.disk->name(), " is offline")));
   }
   if (!status.ok()) {
     context_->table.EndRead(place.segment, *lap);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 #include "storage/base/check.h"
 #include "storage/log/log_writer.h"
 
@@ -63,9 +64,11 @@ bool LogWriter::TryJob(Job& job) {
   const bool offline = std::all_of(context_->set.devices.begin(), context_->set.devices.end(),
                                    [](const auto& device) { return device->health.offline(); });
   if (!offline && !job.reclaim && absl::Now() < job.give_up) return false;
-  const absl::Status status = offline
-                                  ? absl::UnavailableError("all disks of the log are offline")
-                                  : absl::ResourceExhaustedError("no segment of the log is free");
+  const absl::Status status =
+      offline ? absl::UnavailableError(
+                    wire::Tagged(wire::ErrorId::kDeviceOffline, "all disks of the log are offline"))
+              : absl::ResourceExhaustedError(
+                    wire::Tagged(wire::ErrorId::kLogFull, "no segment of the log is free"));
   for (WriteItem& item : job.items) {
     {
       absl::MutexLock lock(&mutex_);

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 #include "storage/log/sealer.h"
 #include "storage/log/segment_reader.h"
 
@@ -41,9 +42,10 @@ absl::Status Recovery::LearnNamespace(const NamespaceRef& ref) {
   absl::Status status = context_->namespaces.Learn(ref);
   if (status.ok()) return status;
   return absl::FailedPreconditionError(
-      absl::StrCat(status.message(),
-                   ": the disks and the checkpoint do not belong together; remove "
-                   "the checkpoint directory and start again"));
+      wire::Tagged(wire::ErrorId::kCheckpointOfAnotherSet,
+                   absl::StrCat(status.message(),
+                                ": the disks and the checkpoint do not belong together; remove "
+                                "the checkpoint directory and start again")));
 }
 
 absl::Status Recovery::ReadHeaders() {

@@ -2,6 +2,7 @@
 #include "storage/log/sealer.h"
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 #include "storage/base/thread_name.h"
 #include "storage/log/segment_reader.h"
 
@@ -82,8 +83,9 @@ absl::Status Sealer::Seal(OpenSegment& segment) {
   segment.footer.Truncate(good.records);
   absl::Status status;
   if (segment.lost()) {
-    status = absl::UnavailableError(
-        absl::StrCat("segment ", segment.id.global(), ": a sync failed, so it was not sealed"));
+    status = absl::UnavailableError(wire::Tagged(
+        wire::ErrorId::kNotDurable,
+        absl::StrCat("segment ", segment.id.global(), ": a sync failed, so it was not sealed")));
   } else {
     const FooterInfo info{.device_uuid = context_->device(segment.id.device).uuid,
                           .segment = segment.id.local,
