@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/local/call.h"
 
+#include "proto/wire/error_id.h"
 #include "storage/base/check.h"
 
 namespace kvgate::gateway {
@@ -29,9 +30,14 @@ std::string MakeReply(const local::MsgHeader& request, uint16_t version, absl::S
 
 std::string MakeErrorReply(const local::MsgHeader& request, uint16_t version,
                            const absl::Status& status) {
-  const absl::string_view text = status.message();
-  return MakeReply(request, version, status.code(), {},
-                   {text.data(), std::min(text.size(), local::kErrorTextMax)});
+  const wire::ErrorId id = wire::ErrorOf(static_cast<wire::Code>(status.code()));
+  // A long text loses its end, not the id that follows.
+  std::string text = wire::Tagged(id, std::string(status.message()));
+  if (text.size() > local::kErrorTextMax) {
+    const std::string last = text.substr(text.rfind(" ["));
+    text.replace(local::kErrorTextMax - last.size(), std::string::npos, last);
+  }
+  return MakeReply(request, version, status.code(), {}, text);
 }
 
 Call::Call(std::shared_ptr<Session> session, const local::MsgHeader& header, std::string message,

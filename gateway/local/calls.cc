@@ -15,11 +15,15 @@
 #include "gateway/local/greeting.h"
 #include "gateway/local/protocol.h"
 #include "gateway/logging.h"
+#include "proto/wire/error_id.h"
 #include "proto/wire/identity.h"
 #include "proto/wire/key.h"
 
 namespace kvgate::gateway {
 namespace {
+
+using wire::ErrorId;
+using wire::Tagged;
 
 using local::MsgHeader;
 using local::Op;
@@ -40,7 +44,8 @@ void HandleOpen(CallRef<OpenCall> call) {
   wire::Identity identity;
   std::string error;
   if (!wire::DecodeIdentity(call->asked.identity, &identity, &error)) {
-    return call->Fail(absl::InvalidArgumentError(absl::StrCat("identity: ", error)));
+    return call->Fail(absl::InvalidArgumentError(
+        Tagged(ErrorId::kBadIdentity, absl::StrCat("identity: ", error))));
   }
   const LocalDoorOptions& options = call->state().options;
   NamespaceTable& namespaces = *call->state().namespaces;
@@ -199,7 +204,9 @@ void FailNow(Session& session, const MsgHeader& header, const absl::Status& stat
 // Takes a place among the calls in flight, or answers why not.
 bool Admit(Session& session, const MsgHeader& header) {
   if (session.state().draining) {
-    FailNow(session, header, absl::UnavailableError("draining: this gateway is stopping"));
+    FailNow(
+        session, header,
+        absl::UnavailableError(Tagged(ErrorId::kDraining, "draining: this gateway is stopping")));
     return false;
   }
   if (header.timeout_us == 0) {
@@ -209,8 +216,9 @@ bool Admit(Session& session, const MsgHeader& header) {
   if (session.TryBeginCall()) return true;
   session.state().counters.overloaded.fetch_add(1);
   FailNow(session, header,
-          absl::ResourceExhaustedError(
-              absl::StrCat("calls in flight: more than ", local::kInFlightMax, " of one client")));
+          absl::ResourceExhaustedError(Tagged(
+              ErrorId::kOverloaded,
+              absl::StrCat("calls in flight: more than ", local::kInFlightMax, " of one client"))));
   return false;
 }
 
@@ -239,7 +247,8 @@ absl::Status Start(const std::shared_ptr<Session>& session, const MsgHeader& hea
   } else if (!LeavesEpollThread(call->asked)) {
     RunCall(call, handle);
   } else if (!session->state().work->Post([call, handle] { RunCall(call, handle); })) {
-    call->Fail(absl::UnavailableError("draining: this gateway is stopping"));
+    call->Fail(
+        absl::UnavailableError(Tagged(ErrorId::kDraining, "draining: this gateway is stopping")));
   }
   return absl::OkStatus();
 }
@@ -254,7 +263,9 @@ absl::Status HandleRelease(Session& session, std::string_view message) {
 absl::Status HandlePing(Session& session, const MsgHeader& header, std::string_view message) {
   if (absl::Status s = DecodeEmpty(message); !s.ok()) return s;
   if (session.state().draining) {
-    FailNow(session, header, absl::UnavailableError("draining: this gateway is stopping"));
+    FailNow(
+        session, header,
+        absl::UnavailableError(Tagged(ErrorId::kDraining, "draining: this gateway is stopping")));
     return absl::OkStatus();
   }
   session.Send(MakeReply(header, header.version, absl::StatusCode::kOk, {}, {}));

@@ -8,6 +8,7 @@
 #include "gateway/core/deadline.h"
 #include "gateway/core/validate.h"
 #include "proto/wire/checksum.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -149,7 +150,8 @@ void FinishGet(const std::shared_ptr<CallOf<GetCall>>& call, absl::StatusOr<GetR
   }
   auto kept = std::make_shared<GetResults>(*std::move(results));
   if (!call->state().work->Post([call, kept] { AnswerGet(*call, *kept); })) {
-    call->Fail(absl::UnavailableError("draining"));
+    call->Fail(absl::UnavailableError(
+        wire::Tagged(wire::ErrorId::kDraining, "draining: this gateway is stopping")));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 
@@ -89,8 +90,10 @@ absl::StatusOr<bool> ReceiveBudget::UseTicket(const Message& message) {
   }
   Ticket& ticket = it->second;
   if (ticket.producer != 0 && ticket.producer != message.producer) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "producer: ", message.producer, ", the ticket was given to producer ", ticket.producer));
+    return absl::InvalidArgumentError(
+        wire::Tagged(wire::ErrorId::kNotAllowed,
+                     absl::StrCat("producer: ", message.producer,
+                                  ", the ticket was given to producer ", ticket.producer)));
   }
   const uint64_t came = std::min(ticket.bytes, message.payload_bytes);
   ticket.bytes -= came;
@@ -106,9 +109,11 @@ absl::StatusOr<std::shared_ptr<ReceiveBudget::Receipt>> ReceiveBudget::Arrive(
   if (!promised.ok()) return promised.status();
   if (!*promised && handled_ > 0 && handled_ + message.bytes > bytes_max_) {
     totals_->sets_refused.fetch_add(1, std::memory_order_relaxed);
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "values: a message of ", message.bytes, " bytes without a ticket, while ", handled_,
-        " are being handled: over the receive budget of ", bytes_max_, "; Offer first"));
+    return absl::ResourceExhaustedError(wire::Tagged(
+        wire::ErrorId::kReceiveBudget,
+        absl::StrCat("values: a message of ", message.bytes, " bytes without a ticket, while ",
+                     handled_, " are being handled: over the receive budget of ", bytes_max_,
+                     "; Offer first")));
   }
   handled_ += message.bytes;
   totals_->handled_bytes.fetch_add(static_cast<int64_t>(message.bytes), std::memory_order_relaxed);

@@ -3,20 +3,26 @@
 
 #include "absl/strings/str_cat.h"
 #include "gateway/core/validate.h"
+#include "proto/wire/error_id.h"
 #include "proto/wire/key.h"
 
 namespace kvgate::gateway {
 namespace {
 
+using wire::ErrorId;
+using wire::Tagged;
+
 constexpr uint32_t kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5;
 
 absl::Status Malformed(const SliceReader& reader, const char* what) {
   return absl::InvalidArgumentError(
-      absl::StrCat("message: malformed at byte ", reader.at(), ": ", what));
+      Tagged(ErrorId::kUnreadableMessage,
+             absl::StrCat("message: malformed at byte ", reader.at(), ": ", what)));
 }
 
 absl::Status WrongType(const char* field, uint32_t type) {
-  return absl::InvalidArgumentError(absl::StrCat(field, ": wire type ", type, " is not its own"));
+  return absl::InvalidArgumentError(Tagged(
+      ErrorId::kUnreadableMessage, absl::StrCat(field, ": wire type ", type, " is not its own")));
 }
 
 absl::Status ReadU64(SliceReader::Tag tag, SliceReader* reader, const char* field,
@@ -57,15 +63,17 @@ absl::Status ReadKey(SliceReader::Tag tag, SliceReader* reader, const std::strin
   if (!reader->ReadLength(&bytes)) return Malformed(*reader, field.c_str());
   // Checked before it is read, so that a wrong key is never copied, however long it is.
   if (bytes > wire::kKeyBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(field, ": ", bytes, " bytes, 1 to ", wire::kKeyBytesMax, " are allowed"));
+    return absl::InvalidArgumentError(Tagged(
+        ErrorId::kBadKey,
+        absl::StrCat(field, ": ", bytes, " bytes, 1 to ", wire::kKeyBytesMax, " are allowed")));
   }
   return fields->Read(reader, bytes, key) ? absl::OkStatus() : Malformed(*reader, field.c_str());
 }
 
 absl::Status TooMany(const char* field, size_t count) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, ": ", count, " in one batch, at most ", wire::kKeysMax, " are allowed"));
+  return absl::InvalidArgumentError(Tagged(
+      ErrorId::kBadBatch,
+      absl::StrCat(field, ": ", count, " in one batch, at most ", wire::kKeysMax, " are allowed")));
 }
 
 // Takes a submessage out as a reader of its own over `pieces`.
@@ -273,15 +281,17 @@ absl::Status DecodedSet::DecodeHints(SliceReader* reader) {
 absl::Status DecodedSet::Join(const Counts& counts) {
   if (counts.entries > wire::kKeysMax) return TooMany("entries", counts.entries);
   if (counts.values != counts.entries) {
-    return absl::InvalidArgumentError(absl::StrCat("values: ", counts.values, " for ",
-                                                   counts.entries, " entries, must be as many"));
+    return absl::InvalidArgumentError(
+        Tagged(ErrorId::kBadBatch, absl::StrCat("values: ", counts.values, " for ", counts.entries,
+                                                " entries, must be as many")));
   }
   for (size_t i = 0; i < items.size(); ++i) {
     uint64_t bytes = 0;
     for (const Piece& piece : values_[i]) bytes += piece.size();
     if (bytes != stated_bytes_[i]) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "entries[", i, "].value_bytes: ", stated_bytes_[i], ", the value has ", bytes));
+      return absl::InvalidArgumentError(Tagged(
+          ErrorId::kTooLarge, absl::StrCat("entries[", i, "].value_bytes: ", stated_bytes_[i],
+                                           ", the value has ", bytes)));
     }
     payload_bytes += bytes;
     items[i].value = std::move(values_[i]);
