@@ -22,7 +22,8 @@ void AddDataCommands(CLI::App* app, Context* context, Run* run);   // ping get s
 void AddAdminCommands(CLI::App* app, Context* context, Run* run);  // stats scan explain top
 void AddBenchCommand(CLI::App* app, Context* context, Run* run);
 void AddDoctorCommand(CLI::App* app, Context* context, Run* run);
-void AddHostCommands(CLI::App* app, Context* context, Run* run);  // config completion version
+void AddHostCommands(CLI::App* app, Context* context,
+                     Run* run);  // config completion errors version
 
 // A completion script made of the commands and options of `app`; empty for an unknown shell.
 std::string CompletionScript(const CLI::App& app, const std::string& shell);

@@ -11,6 +11,7 @@
 #include <ctime>
 
 #include "nlohmann/json.hpp"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::cli {
 
@@ -34,10 +35,11 @@ std::string Context::TenantSocket(const std::string& door) const {
 }
 
 int Fail(std::string_view what, wire::Code code, std::string_view message, const Context& context) {
-  std::fprintf(stderr, "kvgate %.*s: %.*s: %.*s\n", static_cast<int>(what.size()), what.data(),
-               static_cast<int>(wire::CodeName(code).size()), wire::CodeName(code).data(),
-               static_cast<int>(message.size()), message.data());
   const bool away = code == wire::Code::kUnavailable || code == wire::Code::kDeadlineExceeded;
+  const wire::ErrorId id = away ? wire::ErrorId::kNoGateway : wire::ErrorOf(code);
+  std::fprintf(stderr, "kvgate %.*s: %.*s: %s\n", static_cast<int>(what.size()), what.data(),
+               static_cast<int>(wire::CodeName(code).size()), wire::CodeName(code).data(),
+               wire::Tagged(id, std::string(message)).c_str());
   if (!away) return kRefused;
   const std::string socket = context.AdminSocket();
   const std::string door = context.GrpcSocket();

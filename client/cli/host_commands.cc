@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// config, completion, version: what needs no gateway.
+// config, completion, errors, version: what needs no gateway.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +13,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/version.h"
 #include "nlohmann/json.hpp"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::cli {
 namespace {
@@ -36,6 +37,49 @@ int RunConfig(const std::vector<std::string>& arguments) {
   return kRefused;
 }
 
+nlohmann::json ErrorJson(const wire::ErrorEntry& entry) {
+  return {{"id", wire::ErrorText(entry.id)},
+          {"name", entry.name},
+          {"cause", entry.cause},
+          {"remedy", entry.remedy}};
+}
+
+void PrintError(const wire::ErrorEntry& entry) {
+  std::printf("%s %s\n%s\nWhat to do: %s\n", wire::ErrorText(entry.id).c_str(),
+              std::string(entry.name).c_str(), std::string(entry.cause).c_str(),
+              std::string(entry.remedy).c_str());
+}
+
+// `id` empty: all of them, a line each.
+int ErrorsCommand(const Context& context, const std::string& id, bool markdown) {
+  if (markdown) {
+    std::fputs(wire::ErrorsMarkdown().c_str(), stdout);
+    return kDone;
+  }
+  if (!id.empty()) {
+    const wire::ErrorEntry* entry = wire::FindError(id);
+    if (entry == nullptr) {
+      std::fprintf(stderr, "kvgate errors: there is no \"%s\": ids look like KVG101\n", id.c_str());
+      return kAbsent;
+    }
+    if (context.json) {
+      PrintJson(ErrorJson(*entry));
+    } else {
+      PrintError(*entry);
+    }
+    return kDone;
+  }
+  nlohmann::json rows = nlohmann::json::array();
+  for (const wire::ErrorEntry& entry : wire::Errors()) {
+    rows.push_back(ErrorJson(entry));
+    if (context.json) continue;
+    std::printf("%s %-26s %s\n", wire::ErrorText(entry.id).c_str(), std::string(entry.name).c_str(),
+                std::string(entry.cause).c_str());
+  }
+  if (context.json) PrintJson(rows);
+  return kDone;
+}
+
 int Version(const Context& context) {
   AdminClient admin(context);
   v1::StatsRequest request;
@@ -52,6 +96,16 @@ int Version(const Context& context) {
                                         : ("(none answers in " + context.run_dir + ")").c_str());
   }
   return kDone;
+}
+
+void AddErrorsCommand(CLI::App* app, Context* context, Run* run) {
+  auto id = std::make_shared<std::string>();
+  auto markdown = std::make_shared<bool>(false);
+  CLI::App* errors =
+      app->add_subcommand("errors", "what the [KVG101] at the end of a message means");
+  errors->add_option("ID", *id, "one of them, such as KVG101; default all");
+  errors->add_flag("--markdown", *markdown, "all of them as docs/troubleshooting.md");
+  errors->callback([=] { *run = [=] { return ErrorsCommand(*context, *id, *markdown); }; });
 }
 
 }  // namespace
@@ -76,6 +130,7 @@ void AddHostCommands(CLI::App* app, Context* context, Run* run) {
       return static_cast<int>(kDone);
     };
   });
+  AddErrorsCommand(app, context, run);
   app->add_subcommand("version", "of this program and of the gateway")->callback([=] {
     *run = [=] { return Version(*context); };
   });

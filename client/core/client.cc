@@ -15,6 +15,7 @@
 #include "client/core/env.h"
 #include "client/core/reasons.h"
 #include "client/core/staging.h"
+#include "proto/wire/error_id.h"
 
 namespace kvgate::client {
 namespace {
@@ -100,9 +101,15 @@ class ClientImpl final : public Client {
 Outcome ClientImpl::Call(const CallRule& rule, uint64_t ns, Deadline deadline,
                          const Caller::Operation& operation) {
   if (Forked()) {
-    return Outcome{wire::Code::kUnavailable, false, "a client does not work in a forked child"};
+    return Outcome{
+        wire::Code::kUnavailable, false,
+        wire::Tagged(wire::ErrorId::kUsedAfterFork, "a client does not work in a forked child")};
   }
-  return caller_->Call(rule, ns, deadline, operation);
+  Outcome outcome = caller_->Call(rule, ns, deadline, operation);
+  if (!outcome.ok()) {
+    outcome.message = wire::Tagged(wire::ErrorOf(outcome.code), std::move(outcome.message));
+  }
+  return outcome;
 }
 
 Outcome ClientImpl::Open(const OpenRequest& request, Deadline deadline, uint64_t* ns,

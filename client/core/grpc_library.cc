@@ -5,6 +5,8 @@
 
 #include <string>
 
+#include "proto/wire/error_id.h"
+
 namespace kvgate::client {
 namespace {
 
@@ -21,7 +23,8 @@ std::string OwnFolder() {
 }
 
 std::unique_ptr<Transport> Fail(std::string message, Outcome* outcome) {
-  *outcome = Outcome{wire::Code::kUnavailable, false, std::move(message)};
+  *outcome = Outcome{wire::Code::kUnavailable, false,
+                     wire::Tagged(wire::ErrorId::kGrpcLibrary, std::move(message))};
   return nullptr;
 }
 

@@ -5,19 +5,23 @@
 #include <cstring>
 #include <utility>
 
+#include "proto/wire/error_id.h"
+
 namespace kvgate::client {
 namespace {
 
+using wire::ErrorId;
+
 constexpr int64_t kNsPerMs = 1'000'000;
 
-Outcome Away(std::string message) {
-  return Outcome{wire::Code::kUnavailable, false, std::move(message)};
+Outcome Away(ErrorId id, std::string message) {
+  return Outcome{wire::Code::kUnavailable, false, wire::Tagged(id, std::move(message))};
 }
 
 Outcome Late() {
-  return Outcome{wire::Code::kDeadlineExceeded, false,
-                 "the deadline ended before the gateway was "
-                 "connected"};
+  return Outcome{
+      wire::Code::kDeadlineExceeded, false,
+      wire::Tagged(ErrorId::kGatewaySilent, "the deadline ended before the gateway was connected")};
 }
 
 }  // namespace
@@ -54,7 +58,7 @@ Attachment Link::Acquire(Deadline deadline, Outcome* outcome) {
     if (decision == Breaker::Decision::kRefuse || connecting_) {
       if (decision == Breaker::Decision::kProbe) breaker_.OnAway(now);
       mutex_.Unlock();
-      *outcome = Away("the gateway is away (breaker open)");
+      *outcome = Away(ErrorId::kBreakerOpen, "the gateway is away (breaker open)");
       return {};
     }
     connecting_ = true;
@@ -111,7 +115,7 @@ Attachment Link::Attach(Breaker::Decision decision, Deadline deadline, Outcome* 
   const bool silent = kept.transport && !usable && !kept.transport->broken();
   std::unique_ptr<Transport> fresh;
   if (silent) {
-    *outcome = Away("the gateway does not answer");
+    *outcome = Away(ErrorId::kGatewaySilent, "the gateway does not answer");
   } else if (!usable) {
     mutex_.Lock();
     attachment_.transport = nullptr;
@@ -120,7 +124,7 @@ Attachment Link::Attach(Breaker::Decision decision, Deadline deadline, Outcome* 
     if (kept.transport) kept.transport->Retire();
     kept.transport = nullptr;
     fresh = Connect(until, outcome);
-    if (!fresh && outcome->ok()) *outcome = Away("no connection");
+    if (!fresh && outcome->ok()) *outcome = Away(ErrorId::kNoGateway, "no connection");
   }
 
   MutexLock lock(mutex_);
@@ -145,7 +149,7 @@ bool Link::Answers(Transport& transport, Deadline deadline) const {
 
 std::unique_ptr<Transport> Link::Connect(Deadline deadline, Outcome* outcome) const {
   const bool has_grpc = !options_.grpc_target.empty();
-  *outcome = Away("no local socket at '" + options_.local_socket + "'");
+  *outcome = Away(ErrorId::kNoGateway, "no local socket at '" + options_.local_socket + "'");
   if (options_.transport != "grpc" && env_.socket_exists(options_.local_socket)) {
     // A socket file whose owner does not answer must leave time for the other way.
     const bool last = options_.transport == "local" || !has_grpc;

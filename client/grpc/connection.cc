@@ -15,6 +15,7 @@
 #include <thread>
 #include <utility>
 
+#include "proto/wire/error_id.h"
 #include "proto/wire/key.h"
 
 namespace kvgate::client {
@@ -164,12 +165,14 @@ std::unique_ptr<GrpcConnection> GrpcConnection::Connect(const std::string& targe
   grpc_connectivity_state state = channel->GetState(/*try_to_connect=*/true);
   while (state != GRPC_CHANNEL_READY) {
     if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) {
-      *outcome = Outcome{wire::Code::kUnavailable, false, "no gRPC server at " + target};
+      *outcome = Outcome{wire::Code::kUnavailable, false,
+                         wire::Tagged(wire::ErrorId::kNoGateway, "no gRPC server at " + target)};
       return nullptr;
     }
     if (MonotonicNow() >= deadline || !channel->WaitForStateChange(state, GrpcTime(deadline))) {
       *outcome = Outcome{wire::Code::kDeadlineExceeded, false,
-                         "no gRPC server answered by the deadline at " + target};
+                         wire::Tagged(wire::ErrorId::kGatewaySilent,
+                                      "no gRPC server answered by the deadline at " + target)};
       return nullptr;
     }
     state = channel->GetState(/*try_to_connect=*/true);

@@ -12,6 +12,8 @@
 #include <cstring>
 #include <utility>
 
+#include "proto/wire/error_id.h"
+
 namespace kvgate::client {
 namespace {
 
@@ -28,7 +30,8 @@ Outcome Fail(wire::Code code, bool sent, std::string message) {
 }
 
 Outcome TooLate(bool sent) {
-  return Fail(wire::Code::kDeadlineExceeded, sent, "the local door did not answer in time");
+  return Fail(wire::Code::kDeadlineExceeded, sent,
+              wire::Tagged(wire::ErrorId::kGatewaySilent, "the local door did not answer in time"));
 }
 
 // Waits for `events`; false at the deadline.
@@ -151,8 +154,10 @@ std::unique_ptr<Channel> Channel::Connect(const std::string& path, Deadline dead
     if (error == EINTR) continue;
     // EAGAIN: its backlog is full; there is nothing to poll for.
     if (error != EAGAIN || MonotonicNs() + kMilliNs >= deadline) {
-      *outcome = Fail(error == EAGAIN ? wire::Code::kDeadlineExceeded : wire::Code::kUnavailable,
-                      false, "local socket " + path + ": " + std::strerror(error));
+      *outcome =
+          Fail(error == EAGAIN ? wire::Code::kDeadlineExceeded : wire::Code::kUnavailable, false,
+               wire::Tagged(wire::ErrorId::kNoGateway,
+                            "local socket " + path + ": " + std::strerror(error)));
       return nullptr;
     }
     SleepNs(kMilliNs);
@@ -182,7 +187,8 @@ void Channel::BreakLocked(std::string why) {
 }
 
 Outcome Channel::BrokenOutcome(bool sent) const {
-  return Fail(wire::Code::kUnavailable, sent, "local door: " + why_broken_);
+  return Fail(wire::Code::kUnavailable, sent,
+              wire::Tagged(wire::ErrorId::kConnectionLost, "local door: " + why_broken_));
 }
 
 Outcome Channel::TakePlace(Deadline deadline, Waiter* waiter, uint64_t* id) {
@@ -257,7 +263,9 @@ void Channel::WakeNextReceiver() {
 
 Outcome Channel::Call(Op op, std::span<const std::string_view> parts, Deadline deadline,
                       std::vector<StagingArena::Part>* held, Reply* reply) {
-  if (Forked()) return Fail(wire::Code::kUnavailable, false, "local door: used after fork");
+  if (Forked())
+    return Fail(wire::Code::kUnavailable, false,
+                wire::Tagged(wire::ErrorId::kUsedAfterFork, "local door: used after fork"));
   Waiter waiter;
   uint64_t id = 0;
   if (Outcome o = TakePlace(deadline, &waiter, &id); !o.ok()) return o;

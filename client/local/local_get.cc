@@ -11,6 +11,7 @@
 #include "client/core/reasons.h"
 #include "client/local/codec.h"
 #include "proto/wire/checksum.h"
+#include "proto/wire/error_id.h"
 #include "proto/wire/key.h"
 
 namespace kvgate::client {
@@ -214,7 +215,8 @@ Outcome LocalGet::Take(const Round& round, std::span<const local::PlaceWire> pla
 Outcome LocalGet::RunRound(size_t first, size_t* next) {
   std::optional<Round> round = Plan(first);
   if (!round) {
-    return Outcome{wire::Code::kResourceExhausted, false, "no staging memory to copy out into"};
+    return Outcome{wire::Code::kResourceExhausted, false,
+                   wire::Tagged(wire::ErrorId::kStagingFull, "no staging memory to copy out into")};
   }
   Reply reply;
   if (Outcome o = Ask(&*round, &reply); !o.ok()) return o;
@@ -232,7 +234,9 @@ Outcome LocalGet::RunRound(size_t first, size_t* next) {
 
 Outcome LocalGet::Run() {
   Outcome outcome = Check();
-  if (pool_ == nullptr) outcome = Outcome{wire::Code::kUnavailable, false, "local door: gone"};
+  if (pool_ == nullptr)
+    outcome = Outcome{wire::Code::kUnavailable, false,
+                      wire::Tagged(wire::ErrorId::kConnectionLost, "local door: gone")};
   size_t next = 0;
   bool stopped = false;
   while (outcome.ok() && next < results_.size() && !stopped) {
@@ -244,7 +248,8 @@ Outcome LocalGet::Run() {
       const timespec pause{0, kRoomPauseNs};
       nanosleep(&pause, nullptr);
       if (MonotonicNs() >= deadline_) {
-        outcome = Outcome{wire::Code::kResourceExhausted, true, "no room for more leases"};
+        outcome = Outcome{wire::Code::kResourceExhausted, true,
+                          wire::Tagged(wire::ErrorId::kLeasesFull, "no room for more leases")};
       }
     }
     stopped = request_.prefix_only &&

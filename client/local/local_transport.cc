@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "client/local/codec.h"
+#include "proto/wire/error_id.h"
 #include "proto/wire/key.h"
 
 namespace kvgate::client {
@@ -31,7 +32,8 @@ local::Hello HelloOf(const Options& options) {
 }
 
 Outcome Unusable(std::string what) {
-  return Outcome{wire::Code::kUnavailable, true, "local door: " + std::move(what)};
+  return Outcome{wire::Code::kUnavailable, true,
+                 wire::Tagged(wire::ErrorId::kConnectionLost, "local door: " + std::move(what))};
 }
 
 // What HELLO gave.
@@ -134,8 +136,10 @@ Outcome LocalTransport::CallWithBody(Op op, void* fixed, size_t fixed_bytes, Bod
   }
   std::optional<StagingArena::Part> part = arena_->AllocControl(body.size());
   if (!part) {
-    return Outcome{wire::Code::kResourceExhausted, false,
-                   "no staging memory for a request of " + std::to_string(body.size()) + " bytes"};
+    return Outcome{
+        wire::Code::kResourceExhausted, false,
+        wire::Tagged(wire::ErrorId::kStagingFull, "no staging memory for a request of " +
+                                                      std::to_string(body.size()) + " bytes")};
   }
   std::memcpy(part->data(), body.data(), body.size());
   ref->offset = part->offset();

@@ -126,7 +126,7 @@ inline constexpr ErrorEntry kErrorTable[] = {
     {kWeakPrefixHash, "weak-prefix-hash",
      "The engine hashes its prefixes with xxhash: somebody who chooses prompts could make two of "
      "them meet under one key.",
-     "Start vLLM with `--prefix-caching-hash-algo sha256_cbor` (or sha256)."},
+     "Set vLLM's `prefix_caching_hash_algo` to sha256_cbor or sha256."},
     {kAliasTaken, "alias-taken",
      "The alias of a namespace belongs to another identity; the message names the field in which "
      "they differ.",
