@@ -12,6 +12,8 @@ import os
 from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_size_t, c_uint32, c_uint64
 from pathlib import Path
 
+from kvgate.errors import tagged
+
 ABI_VERSION = 2
 ERROR_BYTES = 512
 
@@ -262,7 +264,9 @@ def library_path(library: str | None = None) -> str:
     path = os.environ.get("KVGATE_LIB", "")
     if path:
         return path
-    raise LibraryError("libkvgate.so is neither beside the package kvgate nor at $KVGATE_LIB")
+    raise LibraryError(
+        tagged("KVG506", "libkvgate.so is neither beside the package kvgate nor at $KVGATE_LIB")
+    )
 
 
 def grpc_library_path() -> str:
@@ -280,8 +284,10 @@ def load(library: str | None = None) -> ctypes.CDLL:
             function.restype = result
             function.argtypes = arguments
     except (OSError, AttributeError) as error:
-        raise LibraryError(f"{path} cannot be used as libkvgate.so: {error}") from error
+        text = f"{path} cannot be used as libkvgate.so: {error}"
+        raise LibraryError(tagged("KVG506", text)) from error
     version = lib.kvgate_abi_version()
     if version != ABI_VERSION:
-        raise LibraryError(f"{path} has ABI {version}, this package needs {ABI_VERSION}")
+        text = f"{path} has ABI {version}, this package needs {ABI_VERSION}"
+        raise LibraryError(tagged("KVG506", text))
     return lib

@@ -20,6 +20,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import (
 )
 from vllm.logger import init_logger
 
+from kvgate.errors import tagged
 from kvgate.vllm.gateway import Gateway
 from kvgate.vllm.identity import build_identity
 from kvgate.vllm.messages import Handshake, StepMetadata
@@ -41,7 +42,7 @@ class KvgateConnector(KVConnectorBase_V1):
         try:
             self._start(vllm_config, role, kv_cache_config)
         except Exception as error:  # the engine must start whatever is wrong with us
-            self.off = f"{type(error).__name__}: {error}"
+            self.off = tagged("KVG601", f"{type(error).__name__}: {error}")
             logger.error("kvgate is off in the %s: %s", role.name.lower(), self.off)
             if role == KVConnectorRole.WORKER:
                 self.worker = RefusingWorker(self.off)
@@ -57,7 +58,7 @@ class KvgateConnector(KVConnectorBase_V1):
         gateway = Gateway(settings, identity, role.name.lower(), staging=is_worker)
         if refused := gateway.refused():
             gateway.close()
-            raise RuntimeError(f"the gateway refuses this engine: {refused}")
+            raise RuntimeError(tagged("KVG612", f"the gateway refuses this engine: {refused}"))
         group = identity.groups[0]
         if is_worker:
             self.worker = WorkerSide(
@@ -82,13 +83,14 @@ class KvgateConnector(KVConnectorBase_V1):
                 "kv_load_failure_policy of the MultiConnector is fail, which would fail requests "
                 "whose blocks are gone: nothing is loaded; set it to recompute"
             )
+            reason = tagged("KVG603", reason)
             logger.error("kvgate: %s", reason)
             return reason
         if transfer.kv_load_failure_policy == "fail" and not keep_fail:
             transfer.kv_load_failure_policy = "recompute"
             logger.warning(
                 "kvgate: kv_load_failure_policy fail -> recompute, so that a block that is gone is "
-                "computed again instead of failing its request (keep_fail: true leaves it)"
+                "computed again instead of failing its request (keep_fail: true leaves it) [KVG603]"
             )
         return ""
 
@@ -106,7 +108,7 @@ class KvgateConnector(KVConnectorBase_V1):
         try:
             return self.scheduler.matched_tokens(request, num_computed_tokens)
         except Exception as error:  # no fault of ours may end the engine
-            logger.exception("kvgate: a look-up failed")
+            logger.exception("kvgate: a look-up failed [KVG601]")
             self.scheduler.set_worker_problem(f"a look-up failed: {error}")
             return 0, False
 
@@ -155,7 +157,7 @@ class KvgateConnector(KVConnectorBase_V1):
             self.worker.register(kv_caches)
         except Exception as error:
             self.worker.problem = f"{type(error).__name__}: {error}"
-            logger.exception("kvgate is off: registering the KV caches failed")
+            logger.exception("kvgate is off: registering the KV caches failed [KVG601]")
 
     def get_handshake_metadata(self) -> Handshake | None:
         # MultiConnector forwards only the first child's: ours must not hide another's. The same
@@ -186,7 +188,7 @@ class KvgateConnector(KVConnectorBase_V1):
         try:
             self.worker.save(step)
         except Exception as error:  # no fault of ours may end the engine
-            logger.exception("kvgate: saving failed")
+            logger.exception("kvgate: saving failed [KVG601]")
             self.worker.problem = f"saving failed: {error}"
 
     def get_transfer_results(self, finished_req_ids: set[str]) -> KVConnectorTransferResults:

@@ -76,7 +76,7 @@ class Gateway:
         else:
             logger.warning(
                 "kvgate %s: the gateway does not answer (%s: %s); the engine computes everything "
-                "until it does",
+                "until it does [KVG611]",
                 role,
                 namespace.code.name,
                 namespace.error,

@@ -15,6 +15,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from kvgate.errors import tagged
 from kvgate.identity import GroupKind, Identity, KvGroup
 from kvgate.vllm.settings import Settings
 
@@ -26,6 +27,9 @@ WEIGHTLESS_DRAFTERS = ("ngram", "ngram_gpu", "suffix")
 
 class Unsupported(Exception):
     """A configuration whose blocks must not be cached; the text says why and what would help."""
+
+    def __init__(self, text: str, error_id: str = "KVG604") -> None:
+        super().__init__(tagged(error_id, text))
 
 
 def build_identity(vllm_config: Any, kv_cache_config: Any, settings: Settings) -> Identity:
@@ -85,14 +89,16 @@ def _check_supported(vllm_config: Any, settings: Settings) -> None:
     if cache.prefix_caching_hash_algo.startswith("xxhash"):
         raise Unsupported(
             f"prefix_caching_hash_algo {cache.prefix_caching_hash_algo} is not resistant to "
-            "collisions; use sha256_cbor or sha256"
+            "collisions; use sha256_cbor or sha256",
+            "KVG210",
         )
     if getattr(cache, "calculate_kv_scales", False):
         raise Unsupported("dynamically computed KV scales change the meaning of stored bytes")
     speculative = vllm_config.speculative_config
     if speculative and speculative.method not in WEIGHTLESS_DRAFTERS and not settings.weights_id:
         raise Unsupported(
-            f"speculative method {speculative.method} has weights of its own: set weights_id"
+            f"speculative method {speculative.method} has weights of its own: set weights_id",
+            "KVG605",
         )
 
 
@@ -100,7 +106,7 @@ def weights_digest(vllm_config: Any) -> bytes:
     """SHA-256 over config.json and each weight file's name, size, head and tail."""
     model = vllm_config.model_config.model
     if str(getattr(vllm_config.load_config, "load_format", "auto")) == "dummy":
-        raise Unsupported("load_format dummy has no weight files: set weights_id")
+        raise Unsupported("load_format dummy has no weight files: set weights_id", "KVG605")
     folder = _model_folder(model, getattr(vllm_config.model_config, "revision", None))
     digest = hashlib.sha256()
     config = folder / "config.json"
@@ -108,7 +114,7 @@ def weights_digest(vllm_config: Any) -> bytes:
         _add(digest, config.name, config.read_bytes())
     files = sorted(f for f in folder.rglob("*") if f.suffix in WEIGHT_SUFFIXES and f.is_file())
     if not files:
-        raise Unsupported(f"no weight files below {folder}: set weights_id")
+        raise Unsupported(f"no weight files below {folder}: set weights_id", "KVG605")
     for file in files:
         size = file.stat().st_size
         with open(file, "rb") as stream:
@@ -134,7 +140,8 @@ def _model_folder(model: str, revision: str | None) -> Path:
 
         return Path(snapshot_download(model, revision=revision, local_files_only=True))
     except Exception as error:
-        raise Unsupported(f"weight files of {model} not found ({error}): set weights_id") from error
+        text = f"weight files of {model} not found ({error}): set weights_id"
+        raise Unsupported(text, "KVG605") from error
 
 
 def _model_name(model: str) -> str:

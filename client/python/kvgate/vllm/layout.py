@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import torch
 
+from kvgate.errors import tagged
 from kvgate.pieces import PieceTable
 
 HUGE_PAGE_BYTES = 2 << 20
@@ -24,6 +25,9 @@ MADV_HUGEPAGE = 14
 
 class LayoutError(ValueError):
     """The tensors are not of a form that can be addressed by block; names the layer."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(tagged("KVG607", text))
 
 
 class BlockLayout:

@@ -109,7 +109,7 @@ class Loader:
             self._load(job, root_group_keys, deadline, progress)
         except Exception:
             progress = Progress(ended_by=Reason.INTERNAL)
-            logger.exception("kvgate: loading %d blocks failed", len(job.block_ids))
+            logger.exception("kvgate: loading %d blocks failed [KVG609]", len(job.block_ids))
         finally:
             ms = (time.monotonic() - start) * 1000
             self._recorder.add(loads=1, load_ms_sum=ms)

@@ -106,7 +106,7 @@ class Saver:
         self._recorder.add(**{f"dropped_blocks_{why}": len(keys)})
         self._seldom.warning(
             why,
-            "kvgate: %d blocks of %d bytes dropped, to be saved by a later step: %s",
+            "kvgate: %d blocks of %d bytes dropped, to be saved by a later step: %s [KVG608]",
             len(keys),
             self._layout.value_bytes,
             self._why_dropped(why),
@@ -220,7 +220,7 @@ class Saver:
         hint = NO_STAGING_THERE if why == "overloaded" else ""
         self._seldom.warning(
             f"unsaved {why}",
-            "kvgate: %d blocks of %d bytes not saved: %s%s",
+            "kvgate: %d blocks of %d bytes not saved: %s%s [KVG608]",
             count,
             self._layout.value_bytes,
             error or why,

@@ -23,6 +23,7 @@ from vllm.logger import init_logger
 from vllm.v1.metrics.cache_hit_source import CacheHitSource
 
 from kvgate import Advice, Code, Hints, LookupResult
+from kvgate.errors import tagged
 from kvgate.vllm.background import Background
 from kvgate.vllm.forecast import LoadForecast
 from kvgate.vllm.gateway import Gateway
@@ -356,7 +357,10 @@ class SchedulerSide:
 
     def set_worker_problem(self, problem: str) -> None:
         self.worker_problem = problem
-        logger.error("kvgate is off for this engine, which computes everything: %s", problem)
+        logger.error(
+            "kvgate is off for this engine, which computes everything: %s",
+            tagged("KVG601", problem),
+        )
 
     def _learn_step_time(self) -> None:
         timed, self._timed = self._timed, None
@@ -429,7 +433,7 @@ class SchedulerSide:
         self._seldom.warning(
             "lora",
             "kvgate: requests with a LoRA are neither loaded nor saved (here: %r): their blocks "
-            "are told apart by the adapter's name only, which two files can share",
+            "are told apart by the adapter's name only, which two files can share [KVG610]",
             getattr(request.lora_request, "lora_name", request.lora_request),
         )
 

@@ -13,11 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from kvgate.errors import tagged
+
 MIB = 1 << 20
 
 
 class SettingsError(ValueError):
     """Names field, value and limit."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(tagged("KVG606", text))
 
 
 @dataclass(frozen=True)

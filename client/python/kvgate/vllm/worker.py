@@ -15,6 +15,7 @@ from typing import Any
 
 from vllm.logger import init_logger
 
+from kvgate.errors import tagged
 from kvgate.vllm.gateway import Gateway
 from kvgate.vllm.layout import BlockLayout, LayoutError, advise_huge_pages
 from kvgate.vllm.loader import Loader
@@ -104,6 +105,7 @@ class WorkerSide(RefusingWorker):
             self.problem = str(error)
         self.self_test_ms = (time.monotonic() - start) * 1000
         if self.problem:
+            self.problem = tagged("KVG602", self.problem)
             logger.error("kvgate: self-test of block addresses failed: %s", self.problem)
             return
         huge = advise_huge_pages(layout.tensors) if self._settings.huge_pages else 0
