@@ -2,6 +2,8 @@
 """Starting: configuration, and start-up errors of one line that say what to do."""
 
 import os
+import re
+import shlex
 import socket
 import subprocess
 
@@ -28,6 +30,7 @@ def fails(*flags, env=None):
     assert status == 1, said
     errors = [line for line in said.splitlines() if line.startswith("kvgated error: ")]
     assert len(errors) == 1 and said.splitlines()[-1] == errors[0], said
+    assert re.search(r" \[KVG1\d\d\]$", errors[0]), errors[0]
     return errors[0]
 
 
@@ -184,6 +187,16 @@ def test_future_format(start):
     raise_format_version(daemon.data_dir / "kvgate.data")
     said = fails("--data-dir", daemon.data_dir, *harness.SMALL)
     assert "kvgate.data" in said and "format 99" in said
+    assert "kvgated --data-dir ANOTHER" in said and said.endswith("[KVG114]")
+    before = (daemon.data_dir / "kvgate.data").read_bytes()
+    fails("--data-dir", daemon.data_dir, *harness.SMALL)
+    assert (daemon.data_dir / "kvgate.data").read_bytes() == before
+    # The way out that it names is one.
+    command = shlex.split(re.search(r"\((rm [^)]+)\)", said)[1])
+    assert command == ["rm", str(daemon.data_dir / "kvgate.data")]
+    subprocess.run(command, check=True)
+    daemon.start()
+    assert daemon.client().open().namespace
 
 
 def raise_format_version(path):
