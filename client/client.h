@@ -74,11 +74,14 @@ std::string_view ReasonName(Reason reason);  // "not_held" …
 enum class Verify : uint8_t { kDefault = 0, kAlways = 1, kSampled = 2, kNever = 3 };
 
 struct Options {
-  std::string transport = "auto";        // "auto" | "local" | "grpc"
-  std::string local_socket;              // path of the local door
-  std::string grpc_target;               // "unix:/path" or "host:port"
-  std::string grpc_library;              // path of libkvgate_grpc.so; empty: beside libkvgate.so
-  std::string client_name;               // <= 63 B
+  std::string transport = "auto";  // "auto" | "local" | "grpc"
+  std::string local_socket;        // path of the local door
+  std::string grpc_target;         // "unix:/path" or "host:port"
+  std::string grpc_library;        // path of libkvgate_grpc.so; empty: beside libkvgate.so
+  std::string client_name;         // <= 63 B
+  // Of a gateway that asks for one: itself, or a file whose first line is it, which is read at each
+  // connect. Neither: KVGATE_TOKEN_FILE, else KVGATE_TOKEN (Client::Create).
+  std::string token, token_file;
   uint64_t producer = 0;                 // 0: drawn at random
   uint64_t staging_bytes = 32ull << 20;  // at most; the local door gives it as Sets need it
   Verify verify = Verify::kDefault;      // sampled (1/64) on shared memory, always over gRPC

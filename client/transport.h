@@ -17,7 +17,7 @@
 
 namespace kvgate::client {
 
-inline constexpr uint32_t kTransportAbi = 2;
+inline constexpr uint32_t kTransportAbi = 3;
 
 class Transport {
  public:

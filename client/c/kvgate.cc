@@ -69,6 +69,8 @@ kc::Options ToOptions(const kvgate_options& in) {
   options.grpc_target = OrEmpty(in.grpc_target);
   options.grpc_library = OrEmpty(in.grpc_library);
   options.client_name = OrEmpty(in.client_name);
+  options.token = OrEmpty(in.token);
+  options.token_file = OrEmpty(in.token_file);
   options.producer = in.producer;
   if (in.staging_bytes != 0) options.staging_bytes = in.staging_bytes;
   options.verify = static_cast<kc::Verify>(std::min<uint32_t>(in.verify, 255));

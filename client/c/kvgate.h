@@ -49,6 +49,9 @@ typedef struct kvgate_options {
   uint32_t verify;             /* 0 default, 1 always, 2 sampled 1/64, 3 never */
   uint32_t connect_timeout_ms; /* 0: 200 */
   uint32_t breaker_open_ms;    /* 0: 200 */
+  const char* token;           /* that the gateway asks for; or */
+  const char* token_file;      /* a file whose first line it is, read at each connect. NULL both:
+                                  KVGATE_TOKEN_FILE, else KVGATE_TOKEN of the environment */
 } kvgate_options;
 
 typedef struct kvgate_open_result {

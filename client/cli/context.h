@@ -28,6 +28,7 @@ struct Context {
   std::string run_dir;  // of the daemon: its sockets
   std::string tenant = "default";
   std::string name_space;  // alias, model, or the first hex digits of an identity digest; "" = own
+  std::string token_file;  // of a gateway that asks for tokens
   bool json = false;
   double timeout_ms = 2000;
 

@@ -30,6 +30,9 @@ int Main(int argc, char** argv) {
   app.add_option("--tenant", context.tenant, "whose door; default \"default\"");
   app.add_option("--ns", context.name_space,
                  "a namespace: alias, model, or first hex digits of its digest; default the CLI's");
+  app.add_option("--token-file", context.token_file,
+                 "file whose first line is the token that the tenant's door asks for; default "
+                 "KVGATE_TOKEN_FILE, else the token KVGATE_TOKEN");
   app.add_option("--timeout-ms", context.timeout_ms, "of each call; default 2000")
       ->check(CLI::Range(1.0, 600'000.0));
   app.add_flag("--json", context.json, "answers for programs");

@@ -27,7 +27,8 @@ wire::Identity OwnIdentity() {
 std::unique_ptr<client::Transport> ConnectGrpc(const client::Options& options,
                                                client::Deadline deadline,
                                                client::Outcome* outcome) {
-  auto connection = client::GrpcConnection::Connect(options.grpc_target, deadline, outcome);
+  auto connection =
+      client::GrpcConnection::Connect(options.grpc_target, options.token, deadline, outcome);
   if (connection == nullptr) return nullptr;
   return client::MakeGrpcTransport(std::move(connection), options);
 }
@@ -55,11 +56,13 @@ Answer Session::Open(const Context& context) {
   client::ClientEnv env = client::ClientEnv::Real();
   // Linked, not loaded: a second copy of the messages in one process would end it.
   env.connect_grpc = ConnectGrpc;
-  client = client::CreateClient({.transport = "auto",
-                                 .local_socket = context.LocalSocket(),
-                                 .grpc_target = "unix:" + context.GrpcSocket(),
-                                 .client_name = "kvgate-cli"},
-                                env, &error);
+  client =
+      client::CreateClient(client::WithEnvironment({.transport = "auto",
+                                                    .local_socket = context.LocalSocket(),
+                                                    .grpc_target = "unix:" + context.GrpcSocket(),
+                                                    .client_name = "kvgate-cli",
+                                                    .token_file = context.token_file}),
+                           env, &error);
   if (client == nullptr) return {wire::Code::kInvalidArgument, error};
   const client::Outcome outcome =
       client->Open({.identity = wire::EncodeIdentity(identity)},

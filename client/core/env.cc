@@ -6,6 +6,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <fstream>
+
 #include "client/core/grpc_library.h"
 
 namespace kvgate::client {
@@ -32,6 +35,21 @@ uint64_t DrawSeed() {
   return seed;
 }
 
+std::string ReadToken(const std::string& path, std::string* token) {
+  std::ifstream file(path);
+  std::string line;
+  if (!std::getline(file, line)) return "token_file " + path + ": cannot be read, or is empty";
+  const size_t end = line.find_last_not_of(" \t\r");
+  line.resize(end == std::string::npos ? 0 : end + 1);
+  const std::string wrong = CheckToken(line);
+  if (line.empty() || !wrong.empty()) {
+    return "token_file " + path +
+           ": its first line is not a token of 1 to 256 printable characters";
+  }
+  *token = line;
+  return "";
+}
+
 }  // namespace
 
 ClientEnv ClientEnv::Real() {
@@ -39,14 +57,23 @@ ClientEnv ClientEnv::Real() {
   env.now = MonotonicNow;
   env.process_id = [] { return static_cast<int>(getpid()); };
   env.socket_exists = SocketExists;
+  env.read_token = ReadToken;
   env.connect_local = ConnectLocal;
   env.connect_grpc = ConnectGrpc;
   env.seed = DrawSeed();
   return env;
 }
 
+Options WithEnvironment(Options options) {
+  if (!options.token.empty() || !options.token_file.empty()) return options;
+  if (const char* path = std::getenv("KVGATE_TOKEN_FILE")) options.token_file = path;
+  if (!options.token_file.empty()) return options;
+  if (const char* token = std::getenv("KVGATE_TOKEN")) options.token = token;
+  return options;
+}
+
 std::unique_ptr<Client> Client::Create(const Options& options, std::string* error) {
-  return CreateClient(options, ClientEnv::Real(), error);
+  return CreateClient(WithEnvironment(options), ClientEnv::Real(), error);
 }
 
 }  // namespace kvgate::client

@@ -77,8 +77,11 @@ bool Link::UpgradeIsDue(int64_t now) const {
 Attachment Link::Upgrade(Attachment attachment, Deadline deadline) {
   const int64_t now = env_.now();
   Outcome outcome;
-  auto local =
-      env_.connect_local(options_, now + std::min(kUpgradeNs, (deadline - now) / 2), &outcome);
+  Options options = options_;
+  std::unique_ptr<Transport> local;
+  if (WithToken(&options, &outcome)) {
+    local = env_.connect_local(options, now + std::min(kUpgradeNs, (deadline - now) / 2), &outcome);
+  }
   MutexLock lock(mutex_);
   connecting_ = false;
   connected_.NotifyAll();
@@ -148,6 +151,8 @@ bool Link::Answers(Transport& transport, Deadline deadline) const {
 }
 
 std::unique_ptr<Transport> Link::Connect(Deadline deadline, Outcome* outcome) const {
+  Options options = options_;
+  if (!WithToken(&options, outcome)) return nullptr;
   const bool has_grpc = !options_.grpc_target.empty();
   *outcome = Away(ErrorId::kNoGateway, "no local socket at '" + options_.local_socket + "'");
   if (options_.transport != "grpc" && env_.socket_exists(options_.local_socket)) {
@@ -156,11 +161,19 @@ std::unique_ptr<Transport> Link::Connect(Deadline deadline, Outcome* outcome) co
     const int64_t now = env_.now();
     const Deadline until = last ? deadline : now + (deadline - now) / 2;
     *outcome = Outcome{};
-    if (auto local = env_.connect_local(options_, until, outcome)) return local;
+    if (auto local = env_.connect_local(options, until, outcome)) return local;
   }
   if (options_.transport == "local" || !has_grpc) return nullptr;
   *outcome = Outcome{};
-  return env_.connect_grpc(options_, deadline, outcome);
+  return env_.connect_grpc(options, deadline, outcome);
+}
+
+bool Link::WithToken(Options* options, Outcome* outcome) const {
+  if (options->token_file.empty()) return true;
+  const std::string wrong = env_.read_token(options->token_file, &options->token);
+  if (wrong.empty()) return true;
+  *outcome = Outcome{wire::Code::kUnauthenticated, false, wrong};
+  return false;
 }
 
 void Link::Report(const Attachment& attachment, bool answered, int64_t started) {

@@ -57,6 +57,8 @@ class Link {
   void Replace(std::unique_ptr<Transport> fresh) KVGATE_REQUIRES(mutex_);
   Attachment Attach(Breaker::Decision decision, Deadline deadline, Outcome* outcome);
   std::unique_ptr<Transport> Connect(Deadline deadline, Outcome* outcome) const;
+  // With the token that the file has now; false with *outcome set when it has none.
+  bool WithToken(Options* options, Outcome* outcome) const;
   bool Answers(Transport& transport, Deadline deadline) const;
   void CountOpening(bool opened) {
     if (opened) breaker_opens_.fetch_add(1, std::memory_order_relaxed);

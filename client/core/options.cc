@@ -7,6 +7,7 @@ namespace kvgate::client {
 namespace {
 
 constexpr size_t kNameBytesMax = 63;
+constexpr size_t kTokenBytesMax = 256;
 constexpr size_t kSocketPathBytesMax = sizeof(sockaddr_un::sun_path) - 1;
 constexpr uint64_t kStagingBytesMax = 64ull << 30;
 
@@ -16,6 +17,16 @@ std::string OverLimit(const char* field, uint64_t value, uint64_t limit) {
 }
 
 }  // namespace
+
+std::string CheckToken(const std::string& token) {
+  if (token.size() > kTokenBytesMax) {
+    return OverLimit("token bytes", token.size(), kTokenBytesMax);
+  }
+  for (const char c : token) {
+    if (c <= ' ' || c >= 0x7f) return "token: a character of it is not a printable one";
+  }
+  return "";
+}
 
 std::string CheckOptions(const Options& options) {
   const std::string& transport = options.transport;
@@ -37,6 +48,10 @@ std::string CheckOptions(const Options& options) {
   if (options.client_name.size() > kNameBytesMax) {
     return OverLimit("client_name bytes", options.client_name.size(), kNameBytesMax);
   }
+  if (!options.token.empty() && !options.token_file.empty()) {
+    return "token and token_file: both are given; one of them counts";
+  }
+  if (std::string wrong = CheckToken(options.token); !wrong.empty()) return wrong;
   if (options.staging_bytes > kStagingBytesMax) {
     return OverLimit("staging_bytes", options.staging_bytes, kStagingBytesMax);
   }

@@ -14,7 +14,8 @@ extern "C" __attribute__((visibility("default"))) kvgate::client::Transport* kvg
   namespace kc = kvgate::client;
   if (abi != kc::kTransportAbi) return nullptr;
   try {
-    auto connection = kc::GrpcConnection::Connect(options->grpc_target, deadline, outcome);
+    auto connection =
+        kc::GrpcConnection::Connect(options->grpc_target, options->token, deadline, outcome);
     if (!connection) return nullptr;
     return kc::MakeGrpcTransport(std::move(connection), *options).release();
   } catch (const std::exception& exception) {

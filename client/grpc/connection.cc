@@ -21,6 +21,7 @@
 namespace kvgate::client {
 namespace {
 
+constexpr int64_t kTokenPauseNs = 1'000'000'000;
 constexpr int kKeepaliveTimeMs = 10'000;
 constexpr int kKeepaliveTimeoutMs = 3'000;
 
@@ -94,8 +95,11 @@ class Poller {
 
 class ConnectionImpl final : public GrpcConnection {
  public:
-  explicit ConnectionImpl(std::shared_ptr<grpc::Channel> channel)
-      : channel_(std::move(channel)), stub_(channel_) {}
+  ConnectionImpl(std::shared_ptr<grpc::Channel> channel, const std::string& token)
+      : channel_(std::move(channel)),
+        stub_(channel_),
+        bearer_(token.empty() ? "" : "Bearer " + token),
+        since_(MonotonicNow()) {}
 
   Outcome Call(const char* method, grpc::ByteBuffer* request, Deadline deadline,
                grpc::ByteBuffer* response) override;
@@ -108,6 +112,8 @@ class ConnectionImpl final : public GrpcConnection {
  private:
   const std::shared_ptr<grpc::Channel> channel_;
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub_;
+  const std::string bearer_;
+  const int64_t since_;
   std::atomic<bool> broken_{false};
 };
 
@@ -116,6 +122,7 @@ Outcome ConnectionImpl::Call(const char* method, grpc::ByteBuffer* request, Dead
   const bool connected = !broken();
   auto call = std::make_shared<CallState>();
   call->context.set_deadline(GrpcTime(deadline));
+  if (!bearer_.empty()) call->context.AddMetadata("authorization", bearer_);
   call->reader = stub_.PrepareUnaryCall(&call->context, method, *request, Poller::Get().queue());
   call->reader->StartCall();
   call->reader->Finish(&call->response, &call->received, Poller::Tag(call));
@@ -130,6 +137,9 @@ Outcome ConnectionImpl::Call(const char* method, grpc::ByteBuffer* request, Dead
   const wire::Code code = wire::CodeFromWire(call->status.error_code());
   // An UNAVAILABLE of a server that drains comes over a connection that stands.
   if (code == wire::Code::kUnavailable && broken()) {
+    broken_.store(true, std::memory_order_relaxed);
+  }
+  if (code == wire::Code::kUnauthenticated && MonotonicNow() - since_ > kTokenPauseNs) {
     broken_.store(true, std::memory_order_relaxed);
   }
   return Outcome{code, connected, call->status.error_message()};
@@ -159,7 +169,8 @@ int64_t MonotonicNow() {
 }
 
 std::unique_ptr<GrpcConnection> GrpcConnection::Connect(const std::string& target,
-                                                        Deadline deadline, Outcome* outcome) {
+                                                        const std::string& token, Deadline deadline,
+                                                        Outcome* outcome) {
   std::shared_ptr<grpc::Channel> channel =
       grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), Arguments());
   grpc_connectivity_state state = channel->GetState(/*try_to_connect=*/true);
@@ -178,7 +189,7 @@ std::unique_ptr<GrpcConnection> GrpcConnection::Connect(const std::string& targe
     state = channel->GetState(/*try_to_connect=*/true);
   }
   *outcome = Outcome{};
-  return std::make_unique<ConnectionImpl>(std::move(channel));
+  return std::make_unique<ConnectionImpl>(std::move(channel), token);
 }
 
 }  // namespace kvgate::client

@@ -124,7 +124,8 @@ class GrpcTransportTest : public ::testing::Test {
   }
 
   std::unique_ptr<Transport> Connect(double ms) {
-    auto connection = GrpcConnection::Connect(options_.grpc_target, DeadlineIn(ms), &outcome_);
+    auto connection =
+        GrpcConnection::Connect(options_.grpc_target, options_.token, DeadlineIn(ms), &outcome_);
     return connection ? MakeGrpcTransport(std::move(connection), options_) : nullptr;
   }
 

@@ -28,6 +28,11 @@ local::Hello HelloOf(const Options& options) {
   hello.staging_bytes = std::min(options.staging_bytes, local::kStagingBytesMax);
   std::memcpy(hello.client_name, options.client_name.data(),
               std::min(options.client_name.size(), sizeof(hello.client_name) - 1));
+  if (options.token.size() <= sizeof(hello.token)) {
+    std::memcpy(hello.token, options.token.data(), options.token.size());
+  } else {
+    hello.token_bytes = static_cast<uint32_t>(options.token.size());
+  }
   return hello;
 }
 
@@ -45,7 +50,8 @@ struct Greeting {
 
 Outcome Greet(Channel& channel, const Options& options, Deadline deadline, Greeting* greeting) {
   const local::Hello hello = HelloOf(options);
-  const std::string_view parts[] = {StructBytes(hello)};
+  const std::string_view long_token = hello.token_bytes > 0 ? options.token : std::string_view();
+  const std::string_view parts[] = {StructBytes(hello), long_token};
   Reply reply;
   Outcome outcome = channel.Call(Op::kHello, parts, deadline, nullptr, &reply);
   if (!outcome.ok()) return outcome;

@@ -50,6 +50,8 @@ class Options(Struct):
         ("verify", c_uint32),
         ("connect_timeout_ms", c_uint32),
         ("breaker_open_ms", c_uint32),
+        ("token", c_char_p),
+        ("token_file", c_char_p),
     ]
 
 

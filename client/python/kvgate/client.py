@@ -102,6 +102,8 @@ class Client:
         grpc_library: str | None = None,
         connect_timeout_ms: int = 0,
         breaker_open_ms: int = 0,
+        token: str = "",
+        token_file: str = "",
     ) -> None:
         self._handle: int | None = None
         if verify not in _VERIFY:
@@ -119,6 +121,8 @@ class Client:
             verify=_VERIFY[verify],
             connect_timeout_ms=connect_timeout_ms,
             breaker_open_ms=breaker_open_ms,
+            token=token.encode(),
+            token_file=token_file.encode(),
         )
         handle = ctypes.c_void_p()
         error = _error_room()

@@ -29,6 +29,7 @@ class Gateway:
             verify=settings.verify,
             library=settings.library or None,
             grpc_library=settings.grpc_library or None,
+            token_file=settings.token_file,
         )
         self.identity = identity
         self.identity_digest = identity.digest()

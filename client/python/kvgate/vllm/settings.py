@@ -32,6 +32,7 @@ class Settings:
     transport: str = "auto"  # auto | local | grpc
     library: str = ""  # path of libkvgate.so; empty: beside the package, then $KVGATE_LIB
     grpc_library: str = ""
+    token_file: str = ""  # whose first line the gateway asks for; else $KVGATE_TOKEN_FILE
     alias: str = ""  # operator's name of this deployment; a differing identity is then refused
     weights_id: str = ""  # instead of a digest of the weight files
     weights_epoch: int = 0
