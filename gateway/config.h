@@ -42,6 +42,7 @@ struct Config {
   uint32_t index_blocks_max = 16u << 20;
   uint32_t namespaces_max = 1024;
   uint32_t namespaces_a_tenant_max = 256;
+  uint32_t namespace_idle_s = 86'400;
   uint32_t drain_ms = 10'000;  // how long a graceful stop waits for running calls
   LogLevel log_level = LogLevel::kInfo;
 

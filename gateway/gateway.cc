@@ -55,6 +55,7 @@ storage::StoreOptions StoreOptionsOf(const Config& config) {
   options.log.flush_delay_ms = config.flush_delay_ms;
   options.disk.engine = config.io_engine;
   options.namespaces_max = config.namespaces_max;
+  options.namespace_idle_s = config.namespace_idle_s;
   return options;
 }
 

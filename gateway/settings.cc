@@ -217,6 +217,10 @@ const Setting kSettings[] = {
      KVGATE_SETTING(Number, namespaces_max)},
     {"namespaces-a-tenant-max", Kind::kNumber, 1, 65535, "", false, "namespaces of one tenant",
      nullptr, KVGATE_SETTING(Number, namespaces_a_tenant_max)},
+    {"namespace-idle-s", Kind::kNumber, 1, UINT32_MAX, "", false,
+     "at a limit of namespaces, those that are empty, have no alias and were not used for so many "
+     "seconds are forgotten",
+     nullptr, KVGATE_SETTING(Number, namespace_idle_s)},
     {"drain-ms", Kind::kNumber, 0, 600'000, "", true,
      "how long a graceful stop waits for running calls", nullptr, KVGATE_SETTING(Number, drain_ms)},
     {"log-level", Kind::kChoice, 0, 0, "error|warning|info|debug", true,

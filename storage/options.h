@@ -36,6 +36,8 @@ struct StoreOptions {
   DiskOptions disk;
   uint32_t namespaces_max = 1024;
   uint32_t namespaces_a_tenant_max = 256;
+  // Empty ones without an alias that nobody used for so long make room for new ones.
+  uint32_t namespace_idle_s = 86'400;
   uint32_t pin_tokens_max = 4096;  // a tenant
   double pinned_share_max = 0.25;  // of memory
   uint64_t index_blocks_max = 16u << 20;

@@ -374,6 +374,64 @@ TEST_F(StoreLog, ATenantHasABoundedNumberOfNamespaces) {
   EXPECT_TRUE(store_->OpenNamespace("tenant", "", TestIdentity()).ok());
 }
 
+// `layout` makes it another identity.
+wire::Identity IdentityOf(const std::string& layout) {
+  wire::Identity identity = TestIdentity();
+  identity.layout = layout;
+  return identity;
+}
+
+TEST_F(StoreLog, AtTheLimitAnIdleEmptyNamespaceMakesRoom) {
+  options_.namespaces_a_tenant_max = 3;  // one is the fixture's
+  options_.namespace_idle_s = 100;
+  Restart();
+  const auto named = store_->OpenNamespace("tenant", "name", IdentityOf("named"));
+  const auto empty = store_->OpenNamespace("tenant", "", IdentityOf("empty"));
+  ASSERT_TRUE(named.ok() && empty.ok());
+  clock_.Advance(absl::Seconds(99));
+  EXPECT_EQ(store_->OpenNamespace("tenant", "", IdentityOf("next")).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  clock_.Advance(absl::Seconds(1));
+  const auto next = store_->OpenNamespace("tenant", "", IdentityOf("next"));
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_NE(next->id, empty->id);
+  EXPECT_EQ(store_->OpenNamespace("tenant", "name", IdentityOf("other")).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  // Who comes back gets the same id, now and after a restart.
+  clock_.Advance(absl::Seconds(100));
+  EXPECT_EQ(store_->OpenNamespace("tenant", "", IdentityOf("empty"))->id, empty->id);
+  Restart();
+  EXPECT_EQ(store_->OpenNamespace("tenant", "", IdentityOf("empty"))->id, empty->id);
+}
+
+TEST_F(StoreLog, WhatHoldsBlocksOrWasUsedIsNotCollected) {
+  options_.namespaces_a_tenant_max = 2;
+  options_.namespace_idle_s = 100;
+  Restart();
+  ASSERT_EQ(Put("k", "value").state, SetState::kStored);
+  const auto second = store_->OpenNamespace("tenant", "", IdentityOf("second"));
+  ASSERT_TRUE(second.ok());
+  clock_.Advance(absl::Seconds(1000));
+  (void)store_->Touch(second->id, "k", 0, {});
+  EXPECT_FALSE(store_->OpenNamespace("tenant", "", IdentityOf("third")).ok());
+  clock_.Advance(absl::Seconds(100));
+  EXPECT_TRUE(store_->OpenNamespace("tenant", "", IdentityOf("third")).ok());
+  EXPECT_EQ(StateOf("k"), GetState::kOk);
+}
+
+TEST_F(StoreLog, TheLogKnowsABoundedNumberOfNamespaces) {
+  options_.namespaces_max = 2;
+  options_.namespace_idle_s = 1;
+  Restart();
+  int opened = 1;  // the fixture's
+  for (int i = 0; i < 20; ++i) {
+    clock_.Advance(absl::Seconds(1));
+    opened += store_->OpenNamespace("tenant", "", IdentityOf(std::to_string(i))).ok();
+  }
+  EXPECT_EQ(opened, 8);
+  EXPECT_TRUE(store_->OpenNamespace("tenant", "", IdentityOf("3")).ok());
+}
+
 TEST_F(StoreLog, AnIdentityHasABoundedNumberOfAliases) {
   for (size_t i = 0; i < kAliasesMax; ++i) {
     ASSERT_TRUE(store_->OpenNamespace("tenant", "a" + std::to_string(i), TestIdentity()).ok());

@@ -7,6 +7,15 @@
 #include "proto/wire/error_id.h"
 
 namespace kvgate::storage {
+namespace {
+
+void MarkUsed(const Namespace& ns, uint32_t now_s) {
+  // Calls of one second write once.
+  std::atomic<uint32_t>& used = ns.use->used_s;
+  if (used.load(std::memory_order_relaxed) != now_s) used.store(now_s, std::memory_order_relaxed);
+}
+
+}  // namespace
 
 absl::Status NamespaceDirectory::Load() {
   if (log_ == nullptr) return absl::OkStatus();
@@ -53,19 +62,67 @@ absl::Status NamespaceDirectory::CheckAlias(std::string_view tenant, std::string
 }
 
 absl::Status NamespaceDirectory::CheckRoom(std::string_view tenant) const {
-  if (by_id_.size() >= namespaces_max_) {
-    return absl::ResourceExhaustedError(wire::Tagged(
-        wire::ErrorId::kNamespacesFull,
-        absl::StrCat("namespaces: ", by_id_.size(), ", limit namespaces_max = ", namespaces_max_)));
+  if (by_id_.size() >= limits_.namespaces_max) {
+    return absl::ResourceExhaustedError(
+        wire::Tagged(wire::ErrorId::kNamespacesFull,
+                     absl::StrCat("namespaces: ", by_id_.size(),
+                                  ", limit namespaces_max = ", limits_.namespaces_max)));
   }
   const auto held = std::count_if(by_id_.begin(), by_id_.end(), [&](const auto& entry) {
     return entry.second->info.tenant == tenant;
   });
-  if (held < tenant_max_) return absl::OkStatus();
+  if (held < limits_.namespaces_a_tenant_max) return absl::OkStatus();
+  return absl::ResourceExhaustedError(wire::Tagged(
+      wire::ErrorId::kNamespacesFull,
+      absl::StrCat("namespaces of tenant \"", std::string(tenant), "\": ", held,
+                   ", limit namespaces_a_tenant_max = ", limits_.namespaces_a_tenant_max)));
+}
+
+bool NamespaceDirectory::IsUnused(const Namespace& ns) const {
+  const uint32_t used = ns.use->used_s.load(std::memory_order_relaxed);
+  const uint32_t now = clock_->CacheSeconds();
+  return used == 0 || (now >= used && now - used >= limits_.idle_s);
+}
+
+bool NamespaceDirectory::IsIdle(const Namespace& ns) const {
+  // A name is a promise: no other identity gets it.
+  return ns.aliases.empty() && IsUnused(ns) && index_->EntriesOf(ns.info.id) == 0;
+}
+
+// A call that has found one of them and still runs may store into it: what it stores is found again
+// under the same id, or, without a log, by nobody, until it is evicted.
+bool NamespaceDirectory::CollectIdle() {
+  std::vector<std::shared_ptr<const Namespace>> idle;
+  {
+    const absl::ReaderMutexLock lock(&mu_);
+    for (const auto& [id, ns] : by_id_) {
+      if (IsIdle(*ns)) idle.push_back(ns);
+    }
+  }
+  const absl::MutexLock lock(&mu_);
+  uint64_t collected = 0;
+  for (const auto& ns : idle) {
+    if (!IsUnused(*ns)) continue;  // found again meanwhile
+    by_digest_.erase({ns->info.tenant, ns->info.identity_digest});
+    collected += by_id_.erase(ns->info.id);
+  }
+  collected_.fetch_add(collected, std::memory_order_relaxed);
+  return collected > 0;
+}
+
+absl::StatusOr<NamespaceId> NamespaceDirectory::TakeId(std::string_view tenant,
+                                                       const wire::IdentityDigest& digest) {
+  if (log_ == nullptr) return next_id_++;
+  const std::vector<NamespaceRecord> known = log_->Namespaces();
+  for (const NamespaceRecord& record : known) {
+    if (record.tenant == tenant && record.identity_digest == digest) return record.id;
+  }
+  const uint64_t max = kInLogFactor * limits_.namespaces_max;
+  if (known.size() < max) return log_->NextNamespaceId();
   return absl::ResourceExhaustedError(
       wire::Tagged(wire::ErrorId::kNamespacesFull,
-                   absl::StrCat("namespaces of tenant \"", std::string(tenant), "\": ", held,
-                                ", limit namespaces_a_tenant_max = ", tenant_max_)));
+                   absl::StrCat("namespaces that the log knows: ", known.size(),
+                                ", limit 4 * namespaces_max = ", max, "; raise namespaces_max")));
 }
 
 absl::Status NamespaceDirectory::Persist(const Draft& draft, const std::string& canonical) {
@@ -111,11 +168,15 @@ absl::StatusOr<NamespaceInfo> NamespaceDirectory::Open(std::string_view tenant,
 
   const absl::MutexLock order(&open_mu_);
   absl::StatusOr<Draft> draft = Plan(tenant, alias, identity, digest);
+  if (absl::IsResourceExhausted(draft.status()) && CollectIdle()) {
+    draft = Plan(tenant, alias, identity, digest);
+  }
   if (!draft.ok()) return draft.status();
   if (!draft->changed) return draft->info;
   if (absl::Status status = Persist(*draft, canonical); !status.ok()) return status;
   const absl::MutexLock lock(&mu_);
   Publish(draft->info, std::move(draft->aliases));
+  MarkUsed(*by_id_.at(draft->info.id), clock_->CacheSeconds());
   return draft->info;
 }
 
@@ -135,6 +196,7 @@ absl::StatusOr<NamespaceDirectory::Draft> NamespaceDirectory::Plan(
     draft.aliases = by_id_.at(it->second)->aliases;
     const bool recovered = info.identity == wire::Identity{};
     draft.changed = recovered || named;
+    MarkUsed(*by_id_.at(it->second), clock_->CacheSeconds());
     if (!draft.changed) return draft;
     if (named && draft.aliases.size() >= kAliasesMax) {
       return absl::ResourceExhaustedError(absl::StrCat(
@@ -143,7 +205,9 @@ absl::StatusOr<NamespaceDirectory::Draft> NamespaceDirectory::Plan(
     info.identity = identity;
   } else {
     if (absl::Status status = CheckRoom(tenant); !status.ok()) return status;
-    info.id = log_ != nullptr ? log_->NextNamespaceId() : next_id_++;
+    absl::StatusOr<NamespaceId> id = TakeId(tenant, digest);
+    if (!id.ok()) return id.status();
+    info.id = *id;
     info.tenant = tenant;
     info.identity = identity;
     info.identity_digest = digest;
@@ -157,7 +221,9 @@ absl::StatusOr<NamespaceDirectory::Draft> NamespaceDirectory::Plan(
 std::shared_ptr<const Namespace> NamespaceDirectory::Find(NamespaceId id) const {
   absl::ReaderMutexLock lock(&mu_);
   const auto it = by_id_.find(id);
-  return it == by_id_.end() ? nullptr : it->second;
+  if (it == by_id_.end()) return nullptr;
+  MarkUsed(*it->second, clock_->CacheSeconds());
+  return it->second;
 }
 
 std::vector<std::shared_ptr<const Namespace>> NamespaceDirectory::AllNamespaces() const {

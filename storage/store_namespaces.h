@@ -3,11 +3,14 @@
 // NamespaceDirectory: (tenant, identity) <-> NamespaceId, and which alias belongs to which.
 //
 // Promises: an id never changes its meaning and is never given twice; a namespace is durable in the
-// log's checkpoint before it is answered, when there is a log, and so is each of its aliases.
+// log's checkpoint before it is answered, when there is a log, and so is each of its aliases. When
+// a limit is reached, namespaces that hold no entry, have no alias and were not used for
+// namespace_idle_s (nor, if they came from the log, since the start) are forgotten here. The log
+// goes on knowing them, since its segments may name them: the same identity gets the same id again.
 // Threads: thread-safe. Ownership: Find shares an immutable Namespace. Errors: canonical; texts
 // name field, value and limit. Limits: namespaces_max in all and
-// namespaces_a_tenant_max (what a log brings along counts, and is never refused), kAliasesMax a
-// namespace.
+// namespaces_a_tenant_max (what a log brings along counts, and is never refused), kInLogFactor
+// times as many in the log, kAliasesMax a namespace.
 #pragma once
 
 #include <atomic>
@@ -24,6 +27,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "storage/base/clock.h"
+#include "storage/index/index.h"
 #include "storage/log/log.h"
 #include "storage/store.h"
 
@@ -31,6 +36,7 @@ namespace kvgate::storage {
 
 // Counted since start, through every version of a Namespace.
 struct NamespaceCounters {
+  std::atomic<uint32_t> used_s{0};  // cache clock of the last call; 0: none yet
   std::atomic<uint64_t> lookups{0}, keys_asked{0}, keys_held{0}, blocks_stored{0};
   std::atomic<uint64_t> hit_tokens_memory{0}, hit_tokens_disk{0};
   std::atomic<double> recompute_ms_per_token{0};  // as the last Lookup that knew it said
@@ -57,9 +63,13 @@ inline constexpr size_t kAliasesMax = 64;
 
 class NamespaceDirectory {
  public:
-  // `log` may be null and outlives the table.
-  NamespaceDirectory(uint32_t namespaces_max, uint32_t namespaces_a_tenant_max, Log* log)
-      : namespaces_max_(namespaces_max), tenant_max_(namespaces_a_tenant_max), log_(log) {}
+  static constexpr uint64_t kInLogFactor = 4;
+  struct Limits {
+    uint32_t namespaces_max, namespaces_a_tenant_max, idle_s;
+  };
+  // `log` may be null; all outlive the directory.
+  NamespaceDirectory(const Limits& limits, Log* log, const Index* index, const Clock* clock)
+      : limits_(limits), log_(log), index_(index), clock_(clock) {}
 
   // Takes over what the log knows. Once, before anything else.
   absl::Status Load();
@@ -69,6 +79,7 @@ class NamespaceDirectory {
   std::shared_ptr<const Namespace> Find(NamespaceId id) const;
   std::vector<NamespaceInfo> All() const;
   std::vector<std::shared_ptr<const Namespace>> AllNamespaces() const;
+  uint64_t collected() const { return collected_.load(std::memory_order_relaxed); }
 
  private:
   using TenantDigest = std::pair<std::string, wire::IdentityDigest>;
@@ -85,6 +96,12 @@ class NamespaceDirectory {
                           const wire::Identity& identity, const wire::IdentityDigest& digest) const
       ABSL_SHARED_LOCKS_REQUIRED(mu_);
   absl::Status CheckRoom(std::string_view tenant) const ABSL_SHARED_LOCKS_REQUIRED(mu_);
+  bool IsUnused(const Namespace& ns) const;
+  bool IsIdle(const Namespace& ns) const;
+  bool CollectIdle() ABSL_EXCLUSIVE_LOCKS_REQUIRED(open_mu_) ABSL_LOCKS_EXCLUDED(mu_);
+  // A new id, or the one that the log knows for this identity.
+  absl::StatusOr<NamespaceId> TakeId(std::string_view tenant, const wire::IdentityDigest& digest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(open_mu_);
   absl::StatusOr<Draft> Plan(std::string_view tenant, std::string_view alias,
                              const wire::Identity& identity, const wire::IdentityDigest& digest)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(open_mu_) ABSL_LOCKS_EXCLUDED(mu_);
@@ -92,8 +109,12 @@ class NamespaceDirectory {
   void Publish(NamespaceInfo info, std::vector<std::string> aliases)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const uint32_t namespaces_max_, tenant_max_;
+  const Limits limits_;
   Log* const log_;
+  const Index* const index_;
+  const Clock* const clock_;
+
+  std::atomic<uint64_t> collected_{0};  // self-synchronised
 
   // One Open at a time; held while the checkpoint is written, which may take as long as a disk
   // does.

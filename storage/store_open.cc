@@ -87,8 +87,11 @@ absl::Status StoreImpl::Start(const LogOpener& open_log, std::vector<LockFile> l
   if (log_ != nullptr) {
     if (absl::Status status = Recover(); !status.ok()) return status;
   }
-  namespaces_ = std::make_unique<NamespaceDirectory>(options_.namespaces_max,
-                                                     options_.namespaces_a_tenant_max, log_.get());
+  namespaces_ = std::make_unique<NamespaceDirectory>(
+      NamespaceDirectory::Limits{.namespaces_max = options_.namespaces_max,
+                                 .namespaces_a_tenant_max = options_.namespaces_a_tenant_max,
+                                 .idle_s = options_.namespace_idle_s},
+      log_.get(), index_.get(), clock_);
   return namespaces_->Load();
 }
 

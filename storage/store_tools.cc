@@ -127,6 +127,7 @@ void StoreImpl::VisitCounters(const CounterVisitor& visitor) const {
     visit("blocks_waiting_for_disk", unwritten_.size());
     visit("calls_in_flight", calls_);
   }
+  visitor("namespaces_collected_total", static_cast<double>(namespaces_->collected()));
   if (log_ != nullptr) log_->VisitCounters(visitor);
 }
 

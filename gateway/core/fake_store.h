@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,7 @@ namespace kvgate::gateway {
 class NamespaceStore : public storage::Store {
  public:
   storage::StoreFacts facts_now;
+  std::set<storage::NamespaceId> collected;  // gone from Namespaces()
 
   absl::Status Close(absl::Duration) override { return absl::OkStatus(); }
   absl::StatusOr<storage::NamespaceInfo> OpenNamespace(std::string_view tenant,
@@ -31,7 +33,14 @@ class NamespaceStore : public storage::Store {
     info.identity = identity;
     return info;
   }
-  std::vector<storage::NamespaceInfo> Namespaces() const override { return {}; }
+  std::vector<storage::NamespaceInfo> Namespaces() const override {
+    std::vector<storage::NamespaceInfo> all;
+    for (const auto& [key, id] : ids_) {
+      if (collected.contains(id)) continue;
+      all.emplace_back().id = id;
+    }
+    return all;
+  }
   void Lookup(const storage::LookupRequest&, storage::LookupDone done) override { done(No()); }
   void Get(const storage::GetRequest&, storage::GetDone done) override { done(No()); }
   void Set(const storage::SetRequest&, storage::SetDone done) override { done(No()); }

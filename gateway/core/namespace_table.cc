@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -69,6 +70,7 @@ absl::StatusOr<NamespaceRef> NamespaceTable::Open(std::string_view tenant, std::
 
   absl::MutexLock lock(&mu_);
   if (auto found = by_id_.find(info->id); found != by_id_.end()) return found->second;
+  if (by_id_.size() >= options_.namespaces_max) ForgetCollected();
   if (by_id_.size() >= options_.namespaces_max) {
     return absl::ResourceExhaustedError(
         Tagged(ErrorId::kNamespacesFull,
@@ -89,6 +91,13 @@ absl::StatusOr<NamespaceRef> NamespaceTable::Open(std::string_view tenant, std::
   by_id_[opened->info.id] = opened;
   by_handle_[opened->handle] = opened;
   return NamespaceRef(opened);
+}
+
+void NamespaceTable::ForgetCollected() {
+  absl::flat_hash_set<storage::NamespaceId> held;
+  for (const storage::NamespaceInfo& info : store_->Namespaces()) held.insert(info.id);
+  absl::erase_if(by_handle_, [&](const auto& entry) { return !held.contains(entry.second->id()); });
+  absl::erase_if(by_id_, [&](const auto& entry) { return !held.contains(entry.first); });
 }
 
 absl::StatusOr<NamespaceRef> NamespaceTable::Find(std::string_view tenant, uint64_t handle) const {

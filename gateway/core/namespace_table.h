@@ -4,7 +4,7 @@
 //
 // Promises: a handle is a random 64-bit number of this incarnation, never 0; the same tenant and
 // identity get the same handle; a handle works only for the tenant that opened it; at most
-// `namespaces_max` stand at a time (they live as long as the table).
+// `namespaces_max` stand at a time; those that the store has collected make room for others.
 // Threads: thread-safe; Open may block on the disk (a namespace is made durable), Find never does.
 // Ownership: `store` outlives the table. Entries are immutable and shared.
 // Errors: INVALID_ARGUMENT (identity, alias), FAILED_PRECONDITION (features, alias of another
@@ -67,6 +67,8 @@ class NamespaceTable {
   FeatureSet features() const { return features_; }
 
  private:
+  void ForgetCollected() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   // Constant after the constructor.
   storage::Store* const store_;
   const Options options_;

@@ -69,6 +69,19 @@ TEST_F(NamespaceTableTest, TheNumberOfNamespacesIsBounded) {
   EXPECT_THAT(TextOf(status), HasSubstr("namespaces_max is 2"));
 }
 
+TEST_F(NamespaceTableTest, WhatTheStoreCollectedMakesRoom) {
+  NamespaceTable table = Table(2);
+  wire::Identity identity = TestIdentity();
+  const NamespaceRef first = *table.Open("t", "", identity, 0);
+  identity.weights_epoch = 1;
+  const NamespaceRef second = *table.Open("t", "", identity, 0);
+  store_.collected = {first->id()};
+  identity.weights_epoch = 2;
+  EXPECT_TRUE(table.Open("t", "", identity, 0).ok());
+  EXPECT_EQ(table.Find("t", first->handle).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(table.Find("t", second->handle).ok());
+}
+
 TEST_F(NamespaceTableTest, RootGroupsFollowFromBlockTokens) {
   wire::Identity identity = TestIdentity();
   identity.groups.push_back(identity.groups[0]);

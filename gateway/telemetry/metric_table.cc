@@ -112,6 +112,7 @@ constexpr Metric kIndexAndCalls[] = {
     {"index_entries", "blocks known"},
     {"index_entries_max", "most that may be known"},
     {"loads_in_flight", "reads of blocks under way"},
+    {"namespaces_collected_total", "namespaces forgotten at a limit: empty, unnamed and idle"},
 };
 
 constexpr Metric kDisk[] = {

@@ -79,6 +79,9 @@ class Index {
   virtual bool KnowsCursor(std::string_view cursor) const = 0;
 
   virtual uint64_t size() const = 0;
+
+  // Entries of a namespace, as counted while others may come and go.
+  virtual uint64_t EntriesOf(uint32_t ns) const = 0;
 };
 
 // Hash tables in 64 parts with a lock each (sharded_index.cc).

@@ -165,6 +165,22 @@ TYPED_TEST_P(IndexConformance, AForeignCursorEndsTheScan) {
   EXPECT_TRUE(this->index_->KnowsCursor(own));
 }
 
+TYPED_TEST_P(IndexConformance, EntriesAreCountedByNamespace) {
+  Index& index = *this->index_;
+  IndexEntry other = this->Entry(1, 1);
+  other.id.ns += 1;
+  index.Put(this->Entry(1, 1));
+  index.Put(this->Entry(1, 2));  // replaces
+  index.Put(this->Entry(2, 1));
+  index.Put(other);
+  EXPECT_EQ(index.EntriesOf(other.id.ns - 1), 2u);
+  EXPECT_EQ(index.EntriesOf(other.id.ns), 1u);
+  EXPECT_FALSE(index.Erase(other.id, 7));
+  EXPECT_TRUE(index.Erase(other.id, 1));
+  EXPECT_EQ(index.EntriesOf(other.id.ns), 0u);
+  EXPECT_EQ(index.EntriesOf(other.id.ns - 1), 2u);
+}
+
 TYPED_TEST_P(IndexConformance, ConcurrentWritersOfOneBlockLeaveTheHighestVersion) {
   Index& index = *this->index_;
   std::vector<std::thread> threads;
@@ -184,7 +200,7 @@ REGISTER_TYPED_TEST_SUITE_P(IndexConformance, FindsWhatWasPutAndNothingElse,
                             AMemorySlotChangesOnlyFromTheSlotAndVersionNamed, MarkHitTellsWhatItWas,
                             SiblingsAreAllGroupsAndShardsOfOneKey, AFullIndexRefusesNewEntriesOnly,
                             AScanSeesWhatStaysExactlyOnceWhileOthersComeAndGo,
-                            AForeignCursorEndsTheScan,
+                            AForeignCursorEndsTheScan, EntriesAreCountedByNamespace,
                             ConcurrentWritersOfOneBlockLeaveTheHighestVersion);
 
 }  // namespace kvgate::storage

@@ -113,6 +113,7 @@ class ShardedIndex final : public Index {
       return Before(entry.id, other.id);
     });
     family.insert(at, entry);
+    ++shard.entries[entry.id.ns];
     return PutResult::kNew;
   }
 
@@ -128,6 +129,8 @@ class ShardedIndex final : public Index {
     if (at == family.end()) return false;
     family.erase(at);
     if (family.empty()) shard.families.erase(it);
+    const auto count = shard.entries.find(id.ns);
+    if (--count->second == 0) shard.entries.erase(count);
     size_.fetch_sub(1, std::memory_order_relaxed);
     return true;
   }
@@ -176,10 +179,21 @@ class ShardedIndex final : public Index {
 
   uint64_t size() const override { return size_.load(std::memory_order_relaxed); }
 
+  uint64_t EntriesOf(uint32_t ns) const override {
+    uint64_t sum = 0;
+    for (const Shard& shard : shards_) {
+      absl::ReaderMutexLock lock(&shard.mu);
+      const auto count = shard.entries.find(ns);
+      if (count != shard.entries.end()) sum += count->second;
+    }
+    return sum;
+  }
+
  private:
   struct Shard {
     mutable absl::Mutex mu;
     absl::flat_hash_map<KeyId, Family> families ABSL_GUARDED_BY(mu);
+    absl::flat_hash_map<uint32_t, uint64_t> entries ABSL_GUARDED_BY(mu);  // by namespace; none is 0
 
     const IndexEntry* Find(const BlockId& id) const ABSL_SHARED_LOCKS_REQUIRED(mu) {
       const auto it = families.find(KeyId{id.ns, id.hash});
