@@ -534,7 +534,7 @@ TEST_F(ClientTest, AnUnknownNumberIsRefused) {
 TEST_F(ClientTest, ARefusedIdentityGetsNoNumber) {
   gateway_.open_outcome = {Code::kInvalidArgument, true, "identity field groups: missing"};
   EXPECT_EQ(Open(), 0u);
-  EXPECT_EQ(outcome_.message, "identity field groups: missing");
+  EXPECT_EQ(outcome_.message, "identity field groups: missing [KVG200]");
 }
 
 TEST_F(ClientTest, StagingIsBoundedAndAligned) {
