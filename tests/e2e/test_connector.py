@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -198,7 +199,7 @@ def test_an_absent_gateway_is_no_obstacle(config: Any, role: KVConnectorRole) ->
 @pytest.mark.parametrize(
     ("extra", "named"),
     [
-        ({"staging_byte": 1}, "staging_byte is unknown; did you mean staging_bytes?"),
+        ({"staging_byte": 1}, "staging_byte is unknown; did you mean staging_bytes? [KVG606]"),
         ({"verify": "often"}, "verify = 'often'"),
         ({"library": "/nowhere/libkvgate.so"}, "/nowhere/libkvgate.so"),
     ],
@@ -213,6 +214,7 @@ def test_what_is_wrong_is_logged_and_the_connector_is_off(
     connector = make(config, transfer(None, **extra), role)
     assert named in connector.off
     assert named in caplog.text
+    assert re.search(r" \[KVG\d{3}\]$", connector.off)
     assert connector.request_finished(object(), []) == (False, None)
     assert connector.get_num_new_matched_tokens(object(), 0) == (0, False)
     connector.shutdown()
@@ -278,7 +280,7 @@ def test_a_handshake_with_a_problem_turns_the_scheduler_off(config: Any, daemon:
 def test_a_wrong_setting_names_field_and_value(extra: dict[str, Any], text: str) -> None:
     with pytest.raises(SettingsError) as error:
         Settings.parse(extra)
-    assert text in str(error.value)
+    assert text in str(error.value) and str(error.value).endswith(" [KVG606]")
 
 
 def test_defaults_are_the_promised_deadlines() -> None:
@@ -404,10 +406,10 @@ def test_other_weights_are_another_identity(config: Any, tiny_model: str, tmp_pa
 @pytest.mark.parametrize(
     ("apply", "text"),
     [
-        (change("cache_config.prefix_caching_hash_algo", "xxhash"), "collisions"),
-        (change("parallel_config.world_size", 2), "2 ranks"),
-        (change("model_config.model", "nobody/nothing"), "set weights_id"),
-        (change("model_config.hf_overrides", lambda c: c), "function"),
+        (change("cache_config.prefix_caching_hash_algo", "xxhash"), r"collisions.*\[KVG210\]$"),
+        (change("parallel_config.world_size", 2), r"2 ranks.*\[KVG604\]$"),
+        (change("model_config.model", "nobody/nothing"), r"set weights_id \[KVG605\]$"),
+        (change("model_config.hf_overrides", lambda c: c), r"function.*\[KVG604\]$"),
     ],
 )
 def test_what_cannot_be_told_apart_is_refused(
