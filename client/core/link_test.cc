@@ -156,5 +156,60 @@ TEST(LinkTest, AMoveToTheLocalDoorRetiresTheOtherWay) {
   EXPECT_EQ(gateway.retired, 1);
 }
 
+TEST(LinkTest, TheTokenIsReadAtEachConnect) {
+  FakeGateway gateway;
+  std::string in_file = "first";
+  std::vector<std::string> shown;
+  ClientEnv env = gateway.Env();
+  env.read_token = [&](const std::string& path, std::string* token) {
+    EXPECT_EQ(path, "/token");
+    *token = in_file;
+    return in_file.empty() ? std::string("token_file /token: cannot be read") : "";
+  };
+  env.connect_local = [&, connect = env.connect_local](const Options& options, Deadline deadline,
+                                                       Outcome* outcome) {
+    shown.push_back(options.token);
+    return connect(options, deadline, outcome);
+  };
+  Options options = LocalOptions();
+  options.token_file = "/token";
+  Link link(options, env);
+  Outcome outcome;
+  Attachment attachment = link.Acquire(gateway.In(1000), &outcome);
+  ASSERT_NE(attachment.transport, nullptr) << outcome.message;
+  in_file = "second";
+  gateway.Restart();
+  static_cast<void>(attachment.transport->Ping(gateway.In(100)));  // notices that it broke
+  EXPECT_NE(link.Acquire(gateway.In(1000), &outcome).transport, nullptr);
+  EXPECT_EQ(shown, (std::vector<std::string>{"first", "second"}));
+}
+
+TEST(LinkTest, AFileWithoutATokenIsNoConnection) {
+  FakeGateway gateway;
+  ClientEnv env = gateway.Env();
+  env.read_token = [](const std::string&, std::string*) { return std::string("no token there"); };
+  Options options = LocalOptions();
+  options.token_file = "/token";
+  Link link(options, env);
+  Outcome outcome;
+  EXPECT_EQ(link.Acquire(gateway.In(1000), &outcome).transport, nullptr);
+  EXPECT_EQ(outcome.code, wire::Code::kUnauthenticated);
+  EXPECT_EQ(outcome.message, "no token there");
+  EXPECT_EQ(gateway.connects, 0);
+}
+
+TEST(LinkTest, OptionsWithATokenThatCannotBeSentAreRefused) {
+  Options options = LocalOptions();
+  options.token = "0123456789abcdef";
+  EXPECT_EQ(CheckOptions(options), "");
+  options.token_file = "/token";
+  EXPECT_NE(CheckOptions(options), "");
+  options.token_file = "";
+  for (const std::string& wrong : {std::string("a b"), std::string("a\n"), std::string(257, 'x')}) {
+    options.token = wrong;
+    EXPECT_NE(CheckOptions(options), "") << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace kvgate::client

@@ -48,7 +48,7 @@ class AnswerTimer {
   // or too many wait already.
   bool RefuseLater(grpc::ServerUnaryReactor* reactor, const absl::Status& status,
                    absl::Duration pause);
-  static constexpr size_t kRefusalsMax = 1024;
+  static constexpr size_t kRefusalsMax = 256;
 
  private:
   struct Refusal {

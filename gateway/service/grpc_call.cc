@@ -22,6 +22,7 @@ namespace {
 // A client that takes longer over one message is taken for one that does not read.
 constexpr absl::Duration kAnswerTakenMax = absl::Seconds(60);
 
+constexpr uint64_t kKeptBackBytesMax = 64 << 10;
 constexpr char kTokenWanted[] = "the metadata \"authorization: Bearer TOKEN\"";
 
 absl::Duration Remaining(const grpc::CallbackServerContext& context) {
@@ -104,7 +105,9 @@ void GrpcCall::Finish(const absl::Status& status, uint64_t bytes_out) {
   if (kind_.rpc == Rpc::kGet && bytes_out > 0) {
     deps_.answers->Watch(context_, std::min(deadline_ - deps_.clock->Now(), kAnswerTakenMax));
   }
-  if (absl::IsUnauthenticated(status) && deps_.tokens != nullptr) {
+  // What is kept back keeps its message: of large ones nobody without a token makes us keep many.
+  if (absl::IsUnauthenticated(status) && deps_.tokens != nullptr &&
+      bytes_in_ <= kKeptBackBytesMax) {
     const absl::Duration pause = deps_.tokens->Pause(peer(), arrival_);
     if (deps_.answers->RefuseLater(reactor_, status, pause)) return;
   }
