@@ -45,6 +45,8 @@ struct Config {
   uint32_t namespace_idle_s = 86'400;
   uint32_t drain_ms = 10'000;  // how long a graceful stop waits for running calls
   LogLevel log_level = LogLevel::kInfo;
+  LogFormat log_format = LogFormat::kText;
+  uint32_t slow_ms = 1000;  // calls that take as long are logged; 0: none
 
   uint64_t staging_bytes_total() const {
     return staging_bytes != 0 ? staging_bytes : memory_bytes / 8;

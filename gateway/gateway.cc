@@ -15,11 +15,13 @@
 #include "gateway/core/tokens.h"
 #include "gateway/local/door.h"
 #include "gateway/logging.h"
+#include "gateway/namespace_watch.h"
 #include "gateway/service/answer_timer.h"
 #include "gateway/service/grpc_server.h"
 #include "gateway/service/services.h"
 #include "gateway/service/worker_pool.h"
 #include "gateway/start_checks.h"
+#include "gateway/telemetry/call_log.h"
 #include "gateway/telemetry/telemetry.h"
 #include "gateway/version.h"
 #include "proto/wire/error_id.h"
@@ -98,6 +100,7 @@ class GatewayImpl final : public Gateway {
   std::unique_ptr<Tokens> tokens_;  // null: no door asks for one
   std::unique_ptr<NamespaceTable> namespaces_;
   std::unique_ptr<Telemetry> telemetry_;
+  std::unique_ptr<NamespaceWatch> watch_;
   std::vector<std::unique_ptr<LocalDoor>> local_doors_;
   std::atomic<bool> draining_{false};
   UnsentGauge unsent_ = std::make_shared<UnsentCount>();
@@ -166,6 +169,7 @@ absl::Status GatewayImpl::OpenStore() {
   namespaces_ = std::make_unique<NamespaceTable>(
       store_.get(),
       NamespaceTable::Options{.namespaces_max = config_.namespaces_max, .local_door = true});
+  SetIncarnation(namespaces_->incarnation());
   telemetry_ = std::make_unique<Telemetry>();
   telemetry_->AddSource(
       [this](const storage::CounterVisitor& visitor) { store_->VisitCounters(visitor); });
@@ -173,6 +177,10 @@ absl::Status GatewayImpl::OpenStore() {
     telemetry_->AddSource(
         [this](const storage::CounterVisitor& visitor) { tokens_->VisitCounters(visitor); });
   }
+  watch_ = std::make_unique<NamespaceWatch>(store_.get(), NamespaceWatch::kInterval, LogNoHits);
+  telemetry_->AddSource([this](const storage::CounterVisitor& visitor) {
+    visitor("namespaces_without_hits", static_cast<double>(watch_->without_hits()));
+  });
   telemetry_->AddSource([unsent = unsent_](const storage::CounterVisitor& visitor) {
     visitor("grpc_unsent_bytes", static_cast<double>(unsent->bytes()));
   });

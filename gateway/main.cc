@@ -19,6 +19,7 @@
 #include "gateway/logging.h"
 #include "gateway/notify.h"
 #include "gateway/stop_guard.h"
+#include "gateway/telemetry/call_log.h"
 #include "gateway/version.h"
 #include "proto/wire/error_id.h"
 
@@ -59,6 +60,12 @@ std::unique_ptr<Watchdog> StartWatchdog(const Notifier& manager, Gateway* gatewa
   return std::make_unique<Watchdog>(&manager, *interval, [gateway] { gateway->Probe(); });
 }
 
+void ApplyLogging(const Config& config) {
+  SetLogLevel(config.log_level);
+  SetLogFormat(config.log_format);
+  SetSlowLimit(absl::Milliseconds(config.slow_ms));
+}
+
 // SIGHUP: file and variables are read again. What is wrong changes nothing.
 void Reload(int argc, const char* const* argv, Config* running, Gateway* gateway) {
   const absl::StatusOr<CommandLine> line = ParseCommandLine(argc, argv);
@@ -71,7 +78,7 @@ void Reload(int argc, const char* const* argv, Config* running, Gateway* gateway
     return;
   }
   const std::vector<std::string> restart = ApplyReload(line->config, running);
-  SetLogLevel(running->log_level);
+  ApplyLogging(*running);
   Log(LogLevel::kInfo, restart.empty() ? std::string("reloaded")
                                        : absl::StrCat("reloaded; a restart is needed for ",
                                                       absl::StrJoin(restart, ", ")));
@@ -85,7 +92,7 @@ int Main(int argc, char** argv) {
     return 0;
   }
   Config config = line->config;
-  SetLogLevel(config.log_level);
+  ApplyLogging(config);
   mallopt(M_ARENA_MAX, kArenasMax);
   mallopt(M_TRIM_THRESHOLD, kTrimThresholdBytes);
   umask(0077);  // what others may enter or open is opened to them by name

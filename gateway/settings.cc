@@ -227,6 +227,21 @@ const Setting kSettings[] = {
      "what is written to stderr", nullptr,
      [](Text t, Config* c) { return SetLevel(t, &c->log_level); },
      [](const Config& c) { return LevelName(c.log_level); }},
+    {"log-format", Kind::kChoice, 0, 0, "text|json", true,
+     "lines for people, or one JSON object a line", nullptr,
+     [](Text t, Config* c) {
+       if (t != "text" && t != "json") {
+         return NotAllowed(absl::StrCat("\"", t, "\" is not text or json"));
+       }
+       c->log_format = t == "json" ? LogFormat::kJson : LogFormat::kText;
+       return absl::OkStatus();
+     },
+     [](const Config& c) {
+       return std::string(c.log_format == LogFormat::kJson ? "json" : "text");
+     }},
+    {"slow-ms", Kind::kNumber, 0, 3'600'000, "", true,
+     "calls that take as long or longer are logged, with where the time went; 0 = none", nullptr,
+     KVGATE_SETTING(Number, slow_ms)},
 };
 #undef KVGATE_SETTING
 

@@ -47,8 +47,8 @@ Call::Call(std::shared_ptr<Session> session, const local::MsgHeader& header, std
       message_(std::move(message)),
       rpc_(rpc),
       recorded_(recorded),
-      arrival_(session_->state().clock->Now()),
-      deadline_(arrival_ + absl::Microseconds(std::min(header.timeout_us, kTimeoutUsMax))) {
+      times_(session_->state().clock->Now()),
+      deadline_(arrival() + absl::Microseconds(std::min(header.timeout_us, kTimeoutUsMax))) {
   state().CallBegan();
 }
 
@@ -77,11 +77,18 @@ void Call::Fail(const absl::Status& status) {
   Finish(status.code(), MakeErrorReply(header_, header_.version, status), {});
 }
 
+void Call::RecordWait(storage::Tier tier) {
+  if (state().telemetry == nullptr) return;
+  state().telemetry->RecordWait(rpc_, tier, times_.in_store(state().clock->Now()));
+}
+
 void Call::Finish(absl::StatusCode code, std::string message, std::vector<int> fds) {
   replied_ = true;
   if (recorded_ && state().telemetry != nullptr) {
-    state().telemetry->RecordCall(Door::kLocal, rpc_, code, state().clock->Now() - arrival_,
-                                  bytes_in_, bytes_out_);
+    const absl::Time now = state().clock->Now();
+    times_.HandedOver(now);
+    state().telemetry->RecordCall(Door::kLocal, rpc_, code, now - arrival(), bytes_in_, bytes_out_);
+    LogIfSlow({Door::kLocal, rpc_, request_, code, times_, now});
   }
   session_->Send(std::move(message), std::move(fds));
 }

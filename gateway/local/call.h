@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "gateway/local/protocol.h"
 #include "gateway/local/session.h"
+#include "gateway/telemetry/call_log.h"
 #include "gateway/telemetry/telemetry.h"
 
 namespace kvgate::gateway {
@@ -45,9 +46,15 @@ class Call {
   Session& session() const { return *session_; }
   DoorState& state() const { return session_->state(); }
   const std::string& message() const { return message_; }
-  absl::Time arrival() const { return arrival_; }
+  absl::Time arrival() const { return times_.arrival(); }
   absl::Time deadline() const { return deadline_; }
-  absl::Duration until_deadline() const { return deadline_ - arrival_; }
+  absl::Duration until_deadline() const { return deadline_ - arrival(); }
+  // Around the store's part of the call.
+  void StoreAsked() { times_.StoreAsked(state().clock->Now()); }
+  void StoreAnswered() { times_.StoreAnswered(state().clock->Now()); }
+  bool store_read() const { return times_.store_read(); }
+  void RecordWait(storage::Tier tier);
+
   bool expired() const { return state().clock->Now() >= deadline_; }
 
   // Counts memory that this call holds until it ends; false when all calls hold too much.
@@ -69,7 +76,8 @@ class Call {
   const std::string message_;
   const Rpc rpc_;
   const bool recorded_;
-  const absl::Time arrival_;
+  const uint64_t request_ = NextRequest();
+  CallTimes times_;
   const absl::Time deadline_;
   bool replied_ = false;
   uint64_t bytes_in_ = 0, bytes_out_ = 0, memory_bytes_ = 0;

@@ -144,7 +144,9 @@ uint64_t TouchedBytes(const local::Get& get, const GetResults& results) {
 }
 
 void FinishGet(const std::shared_ptr<CallOf<GetCall>>& call, absl::StatusOr<GetResults> results) {
+  call->StoreAnswered();
   if (!results.ok()) return call->Fail(results.status());
+  call->RecordWait(FarthestTier(*results));
   if (TouchedBytes(call->asked.fixed, *results) <= kInlineCopyBytesMax) {
     return AnswerGet(*call, *results);
   }
@@ -195,6 +197,7 @@ absl::StatusOr<storage::SetRequest> SetRequestOf(const CallOf<CommitCall>& call,
 
 void FinishCommit(CallOf<CommitCall>& call,
                   const absl::StatusOr<std::vector<storage::SetResult>>& results) {
+  call.StoreAnswered();
   if (!results.ok()) return call.Fail(results.status());
   std::vector<local::CommitResult> wire_results;
   wire_results.reserve(results->size());
@@ -238,8 +241,12 @@ std::string EncodeHeld(const storage::LookupResult& result) {
 
 void FinishLookup(CallOf<LookupCall>& call, storage::NamespaceId ns,
                   const absl::StatusOr<storage::LookupResult>& result) {
+  call.StoreAnswered();
   if (!result.ok()) return call.Fail(result.status());
   const local::Lookup& fixed = call.asked.fixed;
+  if (fixed.stage != 0) {
+    call.RecordWait(call.store_read() ? storage::Tier::kDisk : storage::Tier::kMemory);
+  }
   if (result->pin_token != 0) call.session().AddPin(ns, result->pin_token);
   const std::string body = EncodeHeld(*result);
   local::LookupOk ok{};
@@ -292,6 +299,7 @@ void HandleGet(std::shared_ptr<CallOf<GetCall>> call) {
   request.shard = fixed.shard;
   request.prefix_only = fixed.prefix_only != 0;
   request.answer_by = EffectiveAnswerBy(call->arrival(), 0, call->deadline(), absl::ZeroDuration());
+  call->StoreAsked();
   call->state().store->Get(
       request, [call](absl::StatusOr<GetResults> results) { FinishGet(call, std::move(results)); });
 }
@@ -315,6 +323,7 @@ void HandleCommit(std::shared_ptr<CallOf<CommitCall>> call) {
   if (absl::Status s = ValidateSet(**ns, args); !s.ok()) return call->Fail(s);
 
   for (const local::EntryWire& entry : call->asked.entries) call->AddBytesIn(entry.value_bytes);
+  call->StoreAsked();
   call->state().store->Set(*request,
                            [call](absl::StatusOr<std::vector<storage::SetResult>> results) {
                              FinishCommit(*call, results);
@@ -357,6 +366,7 @@ void HandleLookup(std::shared_ptr<CallOf<LookupCall>> call) {
   request.answer_by = EffectiveAnswerBy(call->arrival(), fixed.answer_by_ms, call->deadline(),
                                         absl::ZeroDuration());
   const storage::NamespaceId id = request.ns;
+  call->StoreAsked();
   call->state().store->Lookup(request, [call, id](absl::StatusOr<storage::LookupResult> result) {
     FinishLookup(*call, id, result);
   });

@@ -12,10 +12,13 @@
 #include "gateway/core/text.h"
 #include "gateway/core/tokens.h"
 #include "gateway/logging.h"
+#include "gateway/telemetry/call_log.h"
 #include "proto/wire/error_id.h"
 
 namespace kvgate::gateway {
 namespace {
+
+constexpr uint32_t kHelloLinesASecond = 10;
 
 using local::kStagingGranule;
 
@@ -95,8 +98,11 @@ absl::Status Greet(const std::shared_ptr<Session>& session, const local::MsgHead
   absl::StatusOr<Tokens::Shown> shown = CheckHello(hello, state.options);
   if (!shown.ok()) return shown.status();
   // The name is the client's: whatever it holds stays on one line.
-  Log(LogLevel::kInfo, absl::StrCat("local: hello of ", absl::CHexEscape(Sv(hello.client_name)),
-                                    " of ", state.options.tenant));
+  static auto* const limit = new LogLimit(kHelloLinesASecond);
+  LogLimited(limit, LogLevel::kInfo,
+             absl::StrCat("local: hello of ", absl::CHexEscape(Sv(hello.client_name)), " of ",
+                          state.options.tenant),
+             {{"id", RequestId(NextRequest())}});
   if (state.draining)
     return absl::UnavailableError(
         wire::Tagged(wire::ErrorId::kDraining, "draining: this gateway is stopping"));

@@ -19,10 +19,11 @@ namespace {
 class WatchedReactor final : public grpc::ServerUnaryReactor {
  public:
   WatchedReactor(AnswerTimer* timer, grpc::CallbackServerContext* context,
-                 std::shared_ptr<RunningCalls> calls)
-      : timer_(timer), context_(context), running_(std::move(calls)) {}
+                 std::shared_ptr<RunningCalls> calls, std::function<void()> over)
+      : timer_(timer), context_(context), running_(std::move(calls)), over_(std::move(over)) {}
   void OnDone() override {
     timer_->Forget(context_);
+    over_();
     delete this;  // gRPC's rule: a reactor ends itself
   }
 
@@ -30,6 +31,7 @@ class WatchedReactor final : public grpc::ServerUnaryReactor {
   AnswerTimer* const timer_;
   grpc::CallbackServerContext* const context_;
   const RunningCalls::Token running_;
+  const std::function<void()> over_;
 };
 
 }  // namespace
@@ -45,8 +47,9 @@ AnswerTimer::~AnswerTimer() {
 }
 
 grpc::ServerUnaryReactor* AnswerTimer::NewReactor(grpc::CallbackServerContext* context,
-                                                  std::shared_ptr<RunningCalls> calls) {
-  return std::make_unique<WatchedReactor>(this, context, std::move(calls))
+                                                  std::shared_ptr<RunningCalls> calls,
+                                                  std::function<void()> over) {
+  return std::make_unique<WatchedReactor>(this, context, std::move(calls), std::move(over))
       .release();  // its own owner from here on
 }
 

@@ -10,6 +10,7 @@
 // kRefusalsMax kept back.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -36,9 +37,10 @@ class AnswerTimer {
   AnswerTimer& operator=(const AnswerTimer&) = delete;
 
   // A reactor that forgets the context, and goes, when the call is over: its answer was sent or
-  // given up. Until then it counts in `calls`.
+  // given up. Until then it counts in `calls`; then `over` runs.
   grpc::ServerUnaryReactor* NewReactor(grpc::CallbackServerContext* context,
-                                       std::shared_ptr<RunningCalls> calls);
+                                       std::shared_ptr<RunningCalls> calls,
+                                       std::function<void()> over);
 
   // Before the reactor's Finish: the call is cancelled if it is not over after `left`.
   void Watch(grpc::CallbackServerContext* context, absl::Duration left);

@@ -25,10 +25,18 @@ constexpr absl::Duration kAnswerTakenMax = absl::Seconds(60);
 constexpr uint64_t kKeptBackBytesMax = 64 << 10;
 constexpr char kTokenWanted[] = "the metadata \"authorization: Bearer TOKEN\"";
 
+constexpr uint32_t kRefusedLinesASecond = 20;
+
 absl::Duration Remaining(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
   if (deadline == std::chrono::system_clock::time_point::max()) return kDefaultDeadline;
   return absl::FromChrono(deadline - std::chrono::system_clock::now());
+}
+
+void LogRefused(const std::string& id, const absl::Status& status) {
+  static auto* const limit = new LogLimit(kRefusedLinesASecond);
+  LogLimited(limit, LogLevel::kDebug, absl::StrCat("gRPC refused: ", status.ToString()),
+             {{"id", id}});
 }
 
 }  // namespace
@@ -47,11 +55,16 @@ GrpcCall::GrpcCall(const ServiceDeps& deps, Kind kind, grpc::CallbackServerConte
       running_(deps.calls),
       kind_(kind),
       context_(context),
-      reactor_(kind.rpc == Rpc::kGet ? deps.answers->NewReactor(context, deps.calls)
-                                     : context->DefaultReactor()),
+      ended_(kind.rpc == Rpc::kGet ? std::make_shared<EndedCall>() : nullptr),
+      reactor_(ended_ == nullptr ? context->DefaultReactor()
+                                 : deps.answers->NewReactor(context, deps.calls,
+                                                            [ended = ended_, clock = deps.clock] {
+                                                              ended->end = clock->Now();
+                                                              LogIfSlow(*ended);
+                                                            })),
       bytes_in_(bytes_in),
-      arrival_(deps.clock->Now()),
-      deadline_(arrival_ + Remaining(*context)),
+      times_(deps.clock->Now()),
+      deadline_(arrival() + Remaining(*context)),
       tenant_(deps.tenant) {}
 
 GrpcCall::~GrpcCall() {
@@ -83,10 +96,10 @@ absl::Status GrpcCall::Admit() {
     return absl::UnavailableError(
         wire::Tagged(wire::ErrorId::kDraining, "draining: this daemon is stopping"));
   }
-  if (deadline_ <= arrival_) {
-    return absl::DeadlineExceededError(absl::StrCat("deadline: passed ",
-                                                    absl::ToInt64Microseconds(arrival_ - deadline_),
-                                                    " us before the call arrived"));
+  if (deadline_ <= arrival()) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("deadline: passed ", absl::ToInt64Microseconds(arrival() - deadline_),
+                     " us before the call arrived"));
   }
   if (cancelled()) return absl::CancelledError("cancelled by the client");
   return absl::OkStatus();
@@ -96,19 +109,31 @@ bool GrpcCall::cancelled() const { return context_->IsCancelled(); }
 
 std::string GrpcCall::peer() const { return context_->peer(); }
 
+void GrpcCall::RecordWait(storage::Tier tier) {
+  deps_.telemetry->RecordWait(kind_.rpc, tier, times_.in_store(deps_.clock->Now()));
+}
+
 void GrpcCall::Finish(const absl::Status& status, uint64_t bytes_out) {
   if (finished_) return;
   finished_ = true;
-  if (!status.ok()) Log(LogLevel::kDebug, absl::StrCat("gRPC refused: ", status.ToString()));
-  deps_.telemetry->RecordCall(kind_.door, kind_.rpc, status.code(), deps_.clock->Now() - arrival_,
-                              bytes_in_, bytes_out);
+  if (!status.ok()) LogRefused(id(), status);
+  const absl::Time now = deps_.clock->Now();
+  times_.HandedOver(now);
+  deps_.telemetry->RecordCall(kind_.door, kind_.rpc, status.code(), now - arrival(), bytes_in_,
+                              bytes_out);
   if (kind_.rpc == Rpc::kGet && bytes_out > 0) {
-    deps_.answers->Watch(context_, std::min(deadline_ - deps_.clock->Now(), kAnswerTakenMax));
+    deps_.answers->Watch(context_, std::min(deadline_ - now, kAnswerTakenMax));
+  }
+  const EndedCall ended{kind_.door, kind_.rpc, request_, status.code(), times_, now};
+  if (ended_ != nullptr) {
+    *ended_ = ended;  // read when the reactor ends, which follows its Finish
+  } else {
+    LogIfSlow(ended);
   }
   // What is kept back keeps its message: of large ones nobody without a token makes us keep many.
   if (absl::IsUnauthenticated(status) && deps_.tokens != nullptr &&
       bytes_in_ <= kKeptBackBytesMax) {
-    const absl::Duration pause = deps_.tokens->Pause(peer(), arrival_);
+    const absl::Duration pause = deps_.tokens->Pause(peer(), arrival());
     if (deps_.answers->RefuseLater(reactor_, status, pause)) return;
   }
   reactor_->Finish(ToGrpc(status));

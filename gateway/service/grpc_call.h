@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "gateway/service/running_calls.h"
 #include "gateway/service/services.h"
+#include "gateway/telemetry/call_log.h"
 #include "gateway/telemetry/telemetry.h"
 
 namespace grpc {
@@ -45,10 +46,18 @@ class GrpcCall {
 
   void Finish(const absl::Status& status, uint64_t bytes_out = 0);
 
+  // Around the store's part of the call.
+  void StoreAsked() { times_.StoreAsked(deps_.clock->Now()); }
+  void StoreAnswered() { times_.StoreAnswered(deps_.clock->Now()); }
+  bool store_read() const { return times_.store_read(); }
+  // Once it was answered: how long it kept the client waiting, and from which tier at the farthest.
+  void RecordWait(storage::Tier tier);
+  std::string id() const { return RequestId(request_); }  // for the log
+
   grpc::ServerUnaryReactor* reactor() const { return reactor_; }
-  const std::string& tenant() const { return tenant_; }  // once admitted
-  absl::Time arrival() const { return arrival_; }        // of the store's clock
-  absl::Time deadline() const { return deadline_; }      // of the store's clock
+  const std::string& tenant() const { return tenant_; }    // once admitted
+  absl::Time arrival() const { return times_.arrival(); }  // of the store's clock
+  absl::Time deadline() const { return deadline_; }        // of the store's clock
   bool cancelled() const;
   std::string peer() const;  // as gRPC names it
 
@@ -58,10 +67,12 @@ class GrpcCall {
   const ServiceDeps& deps_;
   const RunningCalls::Token running_;
   const Kind kind_;
+  const uint64_t request_ = NextRequest();
   grpc::CallbackServerContext* const context_;
+  const std::shared_ptr<EndedCall> ended_;  // of a Get: logged when its answer was sent
   grpc::ServerUnaryReactor* const reactor_;
   const uint64_t bytes_in_;
-  const absl::Time arrival_;
+  CallTimes times_;
   absl::Time deadline_;
   std::string tenant_;
   bool finished_ = false;

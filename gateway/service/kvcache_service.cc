@@ -57,6 +57,8 @@ class Slices {
   std::vector<Piece> views_;
 };
 
+constexpr uint32_t kOpenLinesASecond = 10;
+
 uint64_t BytesOf(const grpc::ByteBuffer& message) { return message.Valid() ? message.Length() : 0; }
 
 // What an answer of `count` keys moves at most, by the identity's own sizes.
@@ -161,8 +163,11 @@ absl::Status KvCacheService::DoOpen(const GrpcCall& call, const v1::OpenRequest&
       call.tenant(), request.alias(), IdentityFromProto(request.identity()), *required);
   if (!ns.ok()) return ns.status();
   // The name is the client's: whatever it holds stays on one line.
-  Log(LogLevel::kInfo, absl::StrCat("open by ", absl::CHexEscape(request.client_name()), " of ",
-                                    call.tenant(), ": namespace ", (*ns)->id()));
+  static auto* const limit = new LogLimit(kOpenLinesASecond);
+  LogLimited(limit, LogLevel::kInfo,
+             absl::StrCat("open by ", absl::CHexEscape(request.client_name()), " of ",
+                          call.tenant(), ": namespace ", (*ns)->id()),
+             {{"id", call.id()}});
   OpenToProto(**ns, *deps_.namespaces, response);
   response->set_server_version(deps_.server_version);
   if (deps_.local_socket) response->set_local_socket(deps_.local_socket(call.tenant()));
@@ -199,8 +204,13 @@ absl::Status KvCacheService::StartLookup(const GrpcCallRef& call, const v1::Look
   }
   const uint32_t first_wanted = request.first_wanted_tokens();
   const double recompute_ms = request.recompute_ms_per_token();
-  deps_.store->Lookup(*lookup, [call, response, first_wanted,
-                                recompute_ms](absl::StatusOr<storage::LookupResult> result) {
+  const bool stage = request.stage();
+  call->StoreAsked();
+  deps_.store->Lookup(*lookup, [call, response, first_wanted, recompute_ms,
+                                stage](absl::StatusOr<storage::LookupResult> result) {
+    call->StoreAnswered();
+    const auto tier = call->store_read() ? storage::Tier::kDisk : storage::Tier::kMemory;
+    if (stage) call->RecordWait(tier);
     if (!result.ok()) return call->Finish(result.status());
     LookupToProto(*result, response);
     response->set_advice(static_cast<v1::Advice>(AdviceFor(*result, first_wanted, recompute_ms)));
@@ -251,9 +261,12 @@ absl::Status KvCacheService::StartGet(const GrpcCallRef& call, const grpc::ByteB
                              .range_bytes = get.range_bytes,
                              .no_payload = get.no_payload,
                              .payload_bytes_max = wire::kPayloadBytesMax};
+  call->StoreAsked();
   deps_.store->Get(ask, [this, call, response,
                          encode](absl::StatusOr<std::vector<storage::GetResult>> results) mutable {
+    call->StoreAnswered();
     if (!results.ok()) return call->Finish(results.status());
+    call->RecordWait(FarthestTier(*results));
     if (call->cancelled()) return call->Finish(absl::CancelledError("cancelled by the client"));
     // What others do not read must not keep this answer back: it has fewer values then.
     const auto grant = unsent_.Ask(call->peer(), PayloadBytes(*results, encode));
@@ -318,8 +331,10 @@ absl::Status KvCacheService::StartSet(const GrpcCallRef& call, const grpc::ByteB
   deps_.telemetry->RecordHints(set.hints);
   ask.answer_by =
       EffectiveAnswerBy(call->arrival(), set.answer_by_ms, call->deadline(), absl::ZeroDuration());
+  call->StoreAsked();
   deps_.store->Set(ask, [call, response, counted = *std::move(receipt)](
                             absl::StatusOr<std::vector<storage::SetResult>> results) {
+    call->StoreAnswered();
     if (!results.ok()) return call->Finish(results.status());
     v1::SetResponse message;
     SetToProto(*results, &message);
@@ -410,7 +425,9 @@ absl::Status KvCacheService::StartDelete(const GrpcCallRef& call, const v1::Dele
   if (!durability.ok()) return durability.status();
   ask.durability = *durability;
   ask.answer_by = EffectiveAnswerBy(call->arrival(), 0, call->deadline(), absl::ZeroDuration());
+  call->StoreAsked();
   deps_.store->Delete(ask, [call, response](absl::StatusOr<std::vector<bool>> found) {
+    call->StoreAnswered();
     if (!found.ok()) return call->Finish(found.status());
     for (bool one : *found) response->add_found(one);
     call->Finish(absl::OkStatus());

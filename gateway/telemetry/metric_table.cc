@@ -258,9 +258,16 @@ constexpr Metric kRequests[] = {
     {"requests_Unpin_total", "calls of Unpin"},
 };
 
+constexpr Metric kNamespaces[] = {
+    {"namespaces_without_hits",
+     "namespaces that asked for 1,000 keys or more and found none, while another of the tenant "
+     "found or stored blocks; the log names the field in which they differ"},
+};
+
 constexpr MetricSection kSections[] = {
     {"Requests through all doors",
      "By `Admin.Stats` only; scraped as `kvgate_requests_total` above.", kRequests},
+    {"Namespaces", "", kNamespaces},
     {"Get", "", kGet},
     {"Set", "", kSet},
     {"Lookup", "", kLookup},

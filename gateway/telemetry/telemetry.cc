@@ -140,6 +140,9 @@ class SourceCollector final : public prometheus::Collectable {
 
 }  // namespace
 
+const char* DoorName(Door door) { return kDoorNames[static_cast<size_t>(door)]; }
+const char* RpcName(Rpc rpc) { return kRpcNames[static_cast<size_t>(rpc)]; }
+
 struct Telemetry::Impl {
   std::shared_ptr<prometheus::Registry> registry = std::make_shared<prometheus::Registry>();
   std::shared_ptr<SourceCollector> sources = std::make_shared<SourceCollector>();

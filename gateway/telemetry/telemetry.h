@@ -45,6 +45,9 @@ enum class Rpc : uint8_t {
 };
 inline constexpr int kRpcs = 14;
 
+const char* DoorName(Door door);
+const char* RpcName(Rpc rpc);
+
 // A source publishes names of metric_table.h; those that end in _total are counters, others gauges.
 using CounterSource = std::function<void(const storage::CounterVisitor&)>;
 

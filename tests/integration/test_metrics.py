@@ -154,3 +154,16 @@ def test_saved_tokens_are_those_of_hits_by_tier(daemon, client):
     before, hits_before = saved(), hit_tokens()
     client.get([b"saves"])
     assert saved() == before + 32 and hit_tokens() == hits_before + 32
+
+
+def test_a_wait_for_the_disk_is_seen_as_one(restarted):
+    client, daemon = restarted({b"deep": value_of(b"deep", 100_000)})
+
+    def waits(tier):
+        labels = frozenset({("rpc", "Get"), ("tier", tier)})
+        return samples(daemon, "kvgate_get_wait_seconds_count")[labels]
+
+    for tier, other in (("disk", "memory"), ("memory", "disk")):
+        before, other_before = waits(tier), waits(other)
+        client.get([b"deep"])
+        assert (waits(tier), waits(other)) == (before + 1, other_before)
