@@ -198,9 +198,14 @@ const Setting kSettings[] = {
      },
      [](const Config& c) { return std::string(c.allow_unpatched_grpc_tcp ? "true" : "false"); }},
     {"tokens-file", Kind::kText, 0, 0, "", false,
-     "file of lines `TENANT TOKEN`, 0640 at most: every door but the operator's asks for one; read "
-     "again on SIGHUP",
-     "none: nobody is asked", KVGATE_SETTING(Text, tokens_file)},
+     "file of lines `TENANT TOKEN`, 0640 at most, or `off`: every door but the operator's asks for "
+     "one; read again on SIGHUP",
+     nullptr,
+     [](Text t, Config* c) {
+       c->tokens_file = t == "off" ? "" : t;
+       return absl::OkStatus();
+     },
+     [](const Config& c) { return OffOr(c.tokens_file); }},
     {"metrics", Kind::kAddress, 0, 0, "", false, "Prometheus: `host:port`, port 0 = any, or `off`",
      nullptr, KVGATE_SETTING(Address, metrics)},
     {"receive-bytes", Kind::kSize, 70 * kMiB, UINT64_MAX, "", false,
