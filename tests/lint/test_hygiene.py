@@ -31,6 +31,7 @@ _PLACES_THAT_NOBODY_USES = {
     "gateway/local/door_test.cc": "a path too long to be used",
     "gateway/local/lifetime_test.cc": "a socket that must not be there",
     "storage/io/open_disk_test.cc": "tmpfs, with the pid in the name",
+    "tests/e2e/test_readme.py": "what the page says; the test takes another directory",
     "tests/integration/test_install.py": "what the unit and the configuration say",
     "tests/integration/test_readme.py": "what the page says; the test takes another directory",
 }
