@@ -281,7 +281,9 @@ def test_hints_are_counted(daemon, client):
     }
 
 
-def test_open_logs_who_the_client_says_it_is(daemon, client):
+def test_open_logs_who_the_client_says_it_is(start):
+    daemon = start()  # its own: the log is limited by the second, and others open too
+    client = daemon.client()
     request = pb().OpenRequest(identity=harness.make_identity(), client_name="engine\n7")
     client.rpc.Open(request, timeout=harness.HANG_S)
     assert r"open by engine\n7 of default: namespace " in daemon.text()
