@@ -40,6 +40,7 @@ void NamespaceWatch::Look(absl::Time now) {
     found->second.blocks_stored = use.blocks_stored;
   }
   std::vector<NamespaceFacts> all;
+  all.reserve(facts.size());
   for (auto& [id, one] : facts) all.push_back(std::move(one));
   const std::vector<NoHits> found = FindNoHits(all);
   without_hits_.store(found.size(), std::memory_order_relaxed);

@@ -9,7 +9,7 @@
 namespace kvgate::storage {
 namespace {
 
-constexpr uint64_t kGranuleBytes = 64 << 10;
+constexpr uint64_t kUnitBytes = 64 << 10;
 constexpr uint64_t kMiB = 1 << 20;
 
 absl::Status OutOfRange(const char* field, uint64_t value, const char* limit) {
@@ -21,7 +21,7 @@ absl::Status ValidateMemory(const MemoryOptions& memory) {
     return OutOfRange("memory.bytes_max", memory.bytes_max, ">= 1048576 (1 MiB)");
   }
   if (memory.extent_bytes != 0) {
-    if (memory.extent_bytes % kGranuleBytes != 0) {
+    if (memory.extent_bytes % kUnitBytes != 0) {
       return OutOfRange("memory.extent_bytes", memory.extent_bytes, "a multiple of 65536");
     }
     if (memory.extent_bytes > memory.bytes_max) {
@@ -46,7 +46,7 @@ absl::Status ValidateLog(const LogOptions& log) {
     return absl::InvalidArgumentError(
         absl::StrCat("log.reinsert_share_max = ", log.reinsert_share_max, ": must be in 0..0.5"));
   }
-  if (log.batch_bytes_max < kGranuleBytes) {
+  if (log.batch_bytes_max < kUnitBytes) {
     return OutOfRange("log.batch_bytes_max", log.batch_bytes_max, ">= 65536");
   }
   if (log.write_queue_bytes_max < kMiB) {

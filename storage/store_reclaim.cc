@@ -4,13 +4,9 @@
 #include <algorithm>
 
 #include "storage/store_impl.h"
+#include "storage/store_recovery.h"
 
 namespace kvgate::storage {
-namespace {
-
-BlockId IdOf(const RecordMeta& meta) { return {meta.ns, meta.hash, meta.group, meta.shard}; }
-
-}  // namespace
 
 LogOwner::Verdict StoreImpl::JudgeReclaim(uint32_t segment, std::span<const RecordMeta> records,
                                           std::span<const Place> places) {
@@ -20,7 +16,7 @@ LogOwner::Verdict StoreImpl::JudgeReclaim(uint32_t segment, std::span<const Reco
   pins_.Expire(clock_->Now());
   for (uint32_t i = 0; i < records.size(); ++i) {
     const RecordMeta& record = records[i];
-    const std::optional<IndexEntry> entry = index_->Find(IdOf(record));
+    const std::optional<IndexEntry> entry = index_->Find(BlockIdOf(record));
     if (!entry || entry->version != record.version || entry->place != places[i]) continue;
     if (!Live(*entry)) continue;
     if (pins_.IsPinned(entry->id)) {
@@ -41,7 +37,7 @@ LogOwner::Verdict StoreImpl::JudgeReclaim(uint32_t segment, std::span<const Reco
 
 void StoreImpl::Moved(const RecordMeta& record, Place from, Place to) {
   absl::MutexLock lock(&mu_);
-  index_->SetPlace(IdOf(record), record.version, from, to);
+  index_->SetPlace(BlockIdOf(record), record.version, from, to);
 }
 
 void StoreImpl::Forget(uint32_t segment, std::span<const RecordMeta> records,
@@ -49,7 +45,7 @@ void StoreImpl::Forget(uint32_t segment, std::span<const RecordMeta> records,
   (void)segment;
   absl::MutexLock lock(&mu_);
   for (size_t i = 0; i < records.size(); ++i) {
-    const std::optional<IndexEntry> entry = index_->Find(IdOf(records[i]));
+    const std::optional<IndexEntry> entry = index_->Find(BlockIdOf(records[i]));
     if (!entry || entry->version != records[i].version || entry->place != places[i]) continue;
     Count(counters_.reclaim_forgotten_total);
     if (entry->memory_slot == kNoMemorySlot) {

@@ -6,7 +6,6 @@
 namespace kvgate::storage {
 namespace {
 
-BlockId IdOf(const RecordMeta& meta) { return {meta.ns, meta.hash, meta.group, meta.shard}; }
 BlockId KeyOf(const BlockId& id) { return {id.ns, id.hash, 0, 0}; }
 
 uint64_t VersionIn(const absl::flat_hash_map<BlockId, uint64_t>& map, const BlockId& id) {
@@ -21,7 +20,7 @@ bool RecoveryMerge::Killed(const BlockId& id, uint64_t version) const {
 }
 
 void RecoveryMerge::AddTombstone(const RecordMeta& meta) {
-  const BlockId id = IdOf(meta);
+  const BlockId id = BlockIdOf(meta);
   uint64_t& version = meta.all_siblings ? key_tombstones_[KeyOf(id)] : tombstones_[id];
   version = std::max(version, meta.version);
   for (const IndexEntry& entry : index_->Siblings(meta.ns, meta.hash)) {
@@ -32,7 +31,7 @@ void RecoveryMerge::AddTombstone(const RecordMeta& meta) {
 void RecoveryMerge::AddValue(const RecoveredRecord& record) {
   const RecordMeta& meta = record.meta;
   IndexEntry entry;
-  entry.id = IdOf(meta);
+  entry.id = BlockIdOf(meta);
   if (!record.place.valid() || Killed(entry.id, meta.version)) return;
   entry.version = meta.version;
   entry.place = record.place;

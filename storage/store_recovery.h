@@ -15,6 +15,10 @@
 
 namespace kvgate::storage {
 
+inline BlockId BlockIdOf(const RecordMeta& meta) {
+  return {meta.ns, meta.hash, meta.group, meta.shard};
+}
+
 class RecoveryMerge {
  public:
   explicit RecoveryMerge(Index* index) : index_(index) {}
