@@ -94,9 +94,13 @@ Answer AdminClient::FindNamespace(const std::string& name, const std::string& te
     return {};
   }
   if (names.empty()) names = " none";
-  return {fitting.empty() ? wire::Code::kNotFound : wire::Code::kFailedPrecondition,
-          "--ns " + name + ": " + std::to_string(fitting.size()) + " namespaces of tenant \"" +
-              tenant + "\" are meant; it has:" + names};
+  if (fitting.empty()) {
+    return {wire::Code::kNotFound, "--ns: no namespace of tenant \"" + tenant + "\" is called \"" +
+                                       name + "\"; choose one of:" + names};
+  }
+  return {wire::Code::kFailedPrecondition, "--ns: \"" + name + "\" means " +
+                                               std::to_string(fitting.size()) +
+                                               " namespaces; name one by its digest:" + names};
 }
 
 }  // namespace kvgate::cli

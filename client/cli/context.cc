@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/context.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 
 #include "nlohmann/json.hpp"
@@ -34,32 +38,66 @@ std::string Context::TenantSocket(const std::string& door) const {
   return run_dir + "/" + door + (tenant == "default" ? "" : "-" + tenant) + ".sock";
 }
 
+namespace {
+
+// Whether somebody listens there: what connect said, 0 for yes.
+int ConnectTo(const std::string& path) {
+  sockaddr_un address{};
+  if (path.size() >= sizeof(address.sun_path)) return ENAMETOOLONG;
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (probe < 0) return errno;
+  const bool joined =
+      connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  const int said = joined ? 0 : errno;
+  close(probe);
+  // A full backlog: it is there, and takes nobody.
+  return said == EAGAIN ? 0 : said;
+}
+
+}  // namespace
+
+Away WhyAway(const Context& context) {
+  const std::string admin = context.AdminSocket();
+  const std::string door = context.GrpcSocket();
+  const std::string& run = context.run_dir;
+  if (access(admin.c_str(), F_OK) != 0 && errno == EACCES) {
+    return {"this user (uid " + std::to_string(getuid()) + ") may not enter " + run,
+            "run this as the user of kvgated, or join the directory's group"};
+  }
+  if (access(admin.c_str(), F_OK) != 0) {
+    return {"no kvgated has its sockets in " + run,
+            "start one (kvgated --data-dir DIR, or systemctl start kvgated), or name its directory "
+            "with --run-dir or --data-dir"};
+  }
+  if (access(door.c_str(), F_OK) != 0) {
+    return {"tenant \"" + context.tenant + "\" has no door here (" + door + ")",
+            "name one that has with --tenant"};
+  }
+  if (access(admin.c_str(), R_OK | W_OK) != 0) {
+    return {admin + " is not yours to use", "run this as the user of kvgated"};
+  }
+  if (ConnectTo(admin) != 0) {
+    return {"a kvgated that is gone left its sockets in " + run,
+            "start it again; its log says why it stopped"};
+  }
+  return {"kvgated runs in " + run + " but does not answer",
+          "its log says what it does; a device that hangs shows in dmesg; restart it if it hangs"};
+}
+
 int Fail(std::string_view what, wire::Code code, std::string_view message, const Context& context) {
   const bool away = code == wire::Code::kUnavailable || code == wire::Code::kDeadlineExceeded;
   const wire::ErrorId id = away ? wire::ErrorId::kNoGateway : wire::ErrorOf(code);
   std::fprintf(stderr, "kvgate %.*s: %.*s: %s\n", static_cast<int>(what.size()), what.data(),
                static_cast<int>(wire::CodeName(code).size()), wire::CodeName(code).data(),
                wire::Tagged(id, std::string(message)).c_str());
+  if (code == wire::Code::kUnauthenticated) {
+    std::fputs("  give a token: --token-file FILE, KVGATE_TOKEN_FILE or KVGATE_TOKEN\n", stderr);
+  }
   if (!away) return kRefused;
-  const std::string socket = context.AdminSocket();
-  const std::string door = context.GrpcSocket();
-  if (access(socket.c_str(), F_OK) == 0 && access(door.c_str(), F_OK) != 0) {
-    std::fprintf(stderr, "  tenant \"%s\" has no door here (%s): name one that has with --tenant\n",
-                 context.tenant.c_str(), door.c_str());
-    return kUnreachable;
-  }
-  if (access(socket.c_str(), F_OK) != 0) {
-    std::fprintf(stderr,
-                 "  no kvgated has its sockets in %s: start one, or name its directory with "
-                 "--run-dir or --data-dir\n",
-                 context.run_dir.c_str());
-  } else if (access(socket.c_str(), R_OK | W_OK) != 0) {
-    std::fprintf(stderr, "  %s is not yours to use: run this as the user of kvgated\n",
-                 socket.c_str());
-  } else {
-    std::fprintf(stderr, "  kvgated does not answer in %s: `kvgate doctor` looks for the reason\n",
-                 context.run_dir.c_str());
-  }
+  const Away why = WhyAway(context);
+  std::fprintf(stderr, "  %s: %s\n", why.found.c_str(), why.todo.c_str());
   return kUnreachable;
 }
 

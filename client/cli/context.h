@@ -44,6 +44,12 @@ std::string OwnFolder();  // of this program
 // The first of: `given`; `data_dir`/run; KVGATE_RUN_DIR; /run/kvgate. Never fails.
 std::string FindRunDir(const std::string& given, const std::string& data_dir);
 
+// Why nothing answers in the run directory, and what to do.
+struct Away {
+  std::string found, todo;
+};
+Away WhyAway(const Context& context);
+
 // Prints to stderr what went wrong and, where there is one, what to do; answers the exit status.
 int Fail(std::string_view what, wire::Code code, std::string_view message, const Context& context);
 

@@ -158,7 +158,8 @@ bool ReadValue(const std::string& file, const std::string& text, std::string* va
   }
   std::ifstream in(file, std::ios::binary);
   if (!in) {
-    std::fprintf(stderr, "kvgate set: cannot read %s\n", file.c_str());
+    std::fprintf(stderr, "kvgate set: cannot read the file %s (--value gives the value as text)\n",
+                 file.c_str());
     return false;
   }
   value->assign(std::istreambuf_iterator<char>(in), {});

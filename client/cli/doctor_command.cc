@@ -16,9 +16,8 @@ std::vector<Finding> CheckGateway(const Context& context) {
   v1::StatsResponse response;
   const Answer answer = admin.Stats({}, &response);
   if (!answer.ok()) {
-    return {{"gateway", Level::kFail, "no kvgated answers in " + context.run_dir,
-             "start it (systemctl start kvgated, or kvgated --data-dir DIR), or name its sockets' "
-             "directory with --run-dir; its log says why it stopped"}};
+    const Away why = WhyAway(context);
+    return {{"gateway", Level::kFail, "no kvgated answers: " + why.found, why.todo}};
   }
   std::vector<Finding> all = {{"gateway", Level::kOk, "kvgated " + response.version(), ""}};
   uint64_t asked = 0, held = 0;
@@ -29,11 +28,13 @@ std::vector<Finding> CheckGateway(const Context& context) {
   for (const v1::Counter& counter : response.counters()) {
     if (counter.value() == 0) continue;
     if (counter.name() == "corrupt_total" || counter.name() == "log_corrupt_records_total") {
-      all.push_back({counter.name(), Level::kWarn, std::to_string(counter.value()),
+      all.push_back({counter.name(), Level::kWarn,
+                     std::to_string(static_cast<uint64_t>(counter.value())),
                      "blocks on disk were damaged and became misses: look at the device"});
     }
     if (counter.name() == "disk_devices_offline") {
-      all.push_back({counter.name(), Level::kFail, std::to_string(counter.value()),
+      all.push_back({counter.name(), Level::kFail,
+                     std::to_string(static_cast<uint64_t>(counter.value())),
                      "a device failed and is not used: look at dmesg, replace it, restart"});
     }
   }

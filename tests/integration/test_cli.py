@@ -104,7 +104,7 @@ def test_a_namespace_may_be_named_by_alias_or_digest_and_not_by_chance(daemon, c
         if "named" in row["aliases"]
     )
     assert cli("--ns", digest[:12], "get", "k6") == "of the engine"
-    assert "0 namespaces" in cli("--ns", "none such", "get", "k6", status=REFUSED)
+    assert "choose one of" in cli("--ns", "none such", "get", "k6", status=REFUSED)
 
 
 def test_stats_and_top_show_counters(cli):
@@ -159,6 +159,17 @@ def test_an_absent_gateway_is_said_with_what_to_do():
     assert "--run-dir" in cli("stats", status=UNREACHABLE)
     assert "no kvgated answers" in cli("doctor", status=REFUSED)
     assert "none answers" in cli("version")
+
+
+def test_why_nobody_answers_is_told_apart(start):
+    daemon = start(*harness.SMALL)
+    cli = Cli(daemon, "--timeout-ms=200")
+    daemon.freeze()
+    assert "runs in" in cli("stats", status=UNREACHABLE)
+    assert "runs in" in cli("doctor", status=REFUSED)
+    daemon.thaw()
+    daemon.kill()
+    assert "gone left its sockets" in cli("stats", status=UNREACHABLE)
 
 
 def test_several_tenants_come_by_grpc(start):
