@@ -219,7 +219,8 @@ absl::StatusOr<std::string> ConfigVerb(const std::string& verb, bool effective,
 
 constexpr char kUsage[] =
     "kvgated: the KV-cache gateway of one node\n"
-    "kvgated config check|print|schema|docs: with the same flags, says what a start would do\n"
+    "kvgated config check|print|schema|docs: with the same flags, checks or prints the settings\n"
+    "A flag is also a variable and a key of the file: --run-dir, KVGATE_RUN_DIR, run_dir\n"
     "kvgated metrics: prints docs/metrics.md";
 
 }  // namespace
