@@ -114,10 +114,10 @@ static void FindShards(const Index& index, uint32_t shards, BlockId id, bool mem
   uint64_t bytes = 0;
   for (uint32_t shard = 0; shard < shards; ++shard) {
     id.shard = static_cast<uint8_t>(shard);
-    const std::optional<IndexEntry> entry = index.Find(id);
-    if (!entry || (entry->expiry_s != 0 && entry->expiry_s <= now_s)) return;
-    if (entry->memory_slot == kNoMemorySlot) tier = Tier::kDisk;
-    bytes += entry->length;
+    const std::optional<IndexState> state = index.FindState(id);
+    if (!state || (state->expiry_s != 0 && state->expiry_s <= now_s)) return;
+    if (state->memory_slot == kNoMemorySlot) tier = Tier::kDisk;
+    bytes += state->length;
   }
   if (memory_only && tier != Tier::kMemory) return;
   *found = {tier, bytes};
@@ -165,10 +165,10 @@ void StoreImpl::TouchLookup(const LookupPlan& plan) {
       id.hash = query.keys[i].hash;
       for (uint32_t shard = 0; shard < plan.ns->shards; ++shard) {
         id.shard = static_cast<uint8_t>(shard);
-        const std::optional<IndexEntry> entry = index_->Find(id);
-        if (!entry) continue;
-        if (entry->memory_slot != kNoMemorySlot) table_.Touch(entry->memory_slot, now_s);
-        if (!entry->hit) index_->MarkHit(id);
+        const std::optional<IndexState> state = index_->FindState(id);
+        if (!state) continue;
+        if (state->memory_slot != kNoMemorySlot) table_.Touch(state->memory_slot, now_s);
+        if (!state->hit) index_->MarkHit(id);
       }
     }
   }

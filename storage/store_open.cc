@@ -66,7 +66,7 @@ absl::Status StoreImpl::OpenLog(const LogOpener& open_log) {
 
 absl::Status StoreImpl::Start(const LogOpener& open_log, std::vector<LockFile> lock_files) {
   lock_files_ = std::move(lock_files);
-  index_ = NewShardedIndex(options_.index_blocks_max);
+  index_ = NewSlabIndex(options_.index_blocks_max);
   FillRandom(secret_.data(), secret_.size());
   if (open_log) {
     // Without a boot id the wall clock says at the next start how much time went by.

@@ -150,7 +150,7 @@ TEST(RecoveryMerge, TheResultDoesNotDependOnTheOrder) {
             [](const auto& a, const auto& b) { return a.batch_seq < b.batch_seq; });
   for (int rotation = 0; rotation < static_cast<int>(records.size()); ++rotation) {
     std::rotate(records.begin(), records.begin() + 1, records.end());
-    auto index = NewShardedIndex(100);
+    auto index = NewSlabIndex(100);
     RecoveryMerge merge(index.get());
     for (const RecoveredRecord& record : records) merge.Add({&record, 1});
     EXPECT_EQ(index->Find(Id(1))->version, 12u);
@@ -165,7 +165,7 @@ TEST(RecoveryMerge, TheResultDoesNotDependOnTheOrder) {
 }
 
 TEST(RecoveryMerge, WhatDoesNotFitIsCounted) {
-  auto index = NewShardedIndex(1);
+  auto index = NewSlabIndex(1);
   RecoveryMerge merge(index.get());
   const std::vector<RecoveredRecord> records = {Value(1, 1, 1), Value(2, 2, 2)};
   merge.Add(records);
@@ -173,7 +173,7 @@ TEST(RecoveryMerge, WhatDoesNotFitIsCounted) {
 }
 
 TEST(RecoveryMerge, AnOlderVersionNeverTakesThePlaceOfOneThatDidNotFit) {
-  auto index = NewShardedIndex(1);
+  auto index = NewSlabIndex(1);
   RecoveryMerge merge(index.get());
   RecoveredRecord tombstone = Value(1, 9, 9);
   tombstone.meta.type = RecordType::kTombstone;

@@ -10,8 +10,13 @@
 //  2. An entry without place and without memory slot does not exist: who takes the last one away
 //     erases it.
 //  3. Siblings of a key are found from its hash alone.
+//  4. A block is linked to its parent (the key before it, same group and shard) while both are
+//     named: a parent that is not held, or leaves first, keeps a slot as a ghost until its last
+//     child is gone, or the chain ends there when no slot is left.
 // Entries go in and out by value, so that an implementation may lay them out as it likes.
-// Threads: thread-safe; one call is atomic, several are not. Limits: blocks_max entries.
+// Threads: thread-safe; one call is atomic, several are not. Limits: blocks_max slots,
+// ghosts included; lengths 1 B to 64 MiB; 65,535 namespaces at a time; `depth` is exact below 128,
+// then rounded down in steps of 512 up to 65,152.
 // Errors: a full index refuses new entries (kFull); the store makes room before that. Suite:
 // index_conformance.h.
 #pragma once
@@ -43,6 +48,14 @@ struct IndexEntry {
   bool hit = false;  // read or touched since it was written to its place
 };
 
+// What a Lookup needs of an entry.
+struct IndexState {
+  uint32_t length = 0;
+  uint32_t memory_slot = kNoMemorySlot;
+  uint32_t expiry_s = 0;
+  bool hit = false;
+};
+
 class Index {
  public:
   enum class PutResult : uint8_t { kNew = 0, kReplaced = 1, kOlder = 2, kFull = 3 };
@@ -50,6 +63,9 @@ class Index {
   virtual ~Index() = default;
 
   virtual std::optional<IndexEntry> Find(const BlockId& id) const = 0;
+  virtual std::optional<IndexState> FindState(const BlockId& id) const = 0;
+  // Tells that the id will be looked for soon. May do nothing.
+  virtual void Prefetch(const BlockId& id) const = 0;
 
   // Inserts, or replaces an entry of a lower version. kOlder: one of this or a higher version
   // stays.
@@ -79,12 +95,15 @@ class Index {
   virtual bool KnowsCursor(std::string_view cursor) const = 0;
 
   virtual uint64_t size() const = 0;
+  // What counts against blocks_max: entries and ghosts.
+  virtual uint64_t slots() const = 0;
+  virtual uint64_t MemoryBytes() const = 0;
 
   // Entries of a namespace, as counted while others may come and go.
   virtual uint64_t EntriesOf(uint32_t ns) const = 0;
 };
 
-// Hash tables in 64 parts with a lock each (sharded_index.cc).
-std::unique_ptr<Index> NewShardedIndex(uint64_t blocks_max);
+// At most 63.5 bytes a slot (slab_index.cc).
+std::unique_ptr<Index> NewSlabIndex(uint64_t blocks_max);
 
 }  // namespace kvgate::storage
