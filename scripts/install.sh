@@ -23,6 +23,10 @@ install_kvgate() {
         shift
         ;;
       --built) built=1 ;;
+      -h | --help)
+        install_help
+        return
+        ;;
       *) die "install: unknown argument: $1" ;;
     esac
     shift
@@ -48,6 +52,21 @@ install_kvgate() {
   done
   install_files
   say "installed under $destdir$prefix; see $destdir$prefix/share/man/man8/kvgated.8"
+}
+
+install_help() {
+  cat <<'TEXT'
+usage: ./dev install [--prefix DIR] [--destdir DIR] [--built]
+
+Programs, libraries, systemd unit, configuration, completions and man pages, under one prefix.
+
+  --prefix DIR   /usr/local when not given. Under /usr and /usr/local configuration, state and
+                 sockets have their usual places on the host; under any other they lie in DIR
+  --destdir DIR  stands before every path that is written and in none of the files, for packages
+  --built        install what KVGATED, KVGATE_CLI, KVGATE_LIB and KVGATE_GRPC_LIB name, build nothing
+
+A configuration that is there is left as it is. To begin: docs/operating.md, "Start".
+TEXT
 }
 
 # Of install_kvgate, whose variables it uses.
