@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/config.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <map>
-#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -44,27 +46,66 @@ absl::Status Apply(const Setting& setting, const std::string& where, const std::
 
 using Values = std::map<std::string, std::string>;  // by Setting::key()
 
+struct FileValue {
+  std::string text;
+  int line = 0;
+};
+using FileValues = std::map<std::string, FileValue>;  // by Setting::key()
+
+// The parser says "bad file" of everything that it cannot open.
+absl::Status CheckReadable(const std::string& path, const std::string& named_by) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) {
+    const bool absent = errno == ENOENT || errno == ENOTDIR;
+    return BadFile(absl::StrCat(
+        path, ": ", absent ? "does not exist" : absl::StrCat("cannot be read: ", strerror(errno)),
+        " (named by ", named_by,
+        "); make it, name another, or leave it out: a data directory is "
+        "all that is needed"));
+  }
+  if (S_ISDIR(info.st_mode)) {
+    return BadFile(absl::StrCat(path, ": is a directory (named by ", named_by, "); name a file"));
+  }
+  if (access(path.c_str(), R_OK) == 0) return absl::OkStatus();
+  return BadFile(absl::StrCat(path, ": cannot be read: ", strerror(errno), " (named by ", named_by,
+                              "); let uid ", geteuid(), " read it"));
+}
+
 // Scalars and lists of scalars only: a list is the same as its elements with commas.
-absl::StatusOr<Values> ReadFile(const std::string& path) {
-  Values values;
+absl::Status TakePair(const std::string& path, const YAML::Node& name, const YAML::Node& value,
+                      FileValues* values) {
+  const auto key = name.as<std::string>();
+  const int line = name.Mark().line + 1;
+  const auto known = [&key](const Setting& s) { return s.key() == key; };
+  if (std::none_of(Settings().begin(), Settings().end(), known)) {
+    return BadFile(absl::StrCat(path, " line ", line, ": unknown key \"", key,
+                                "\"; the nearest one is \"", NearestKey(key), "\""));
+  }
+  const auto [at, fresh] = values->try_emplace(key, FileValue{"", line});
+  if (!fresh) {
+    return BadFile(absl::StrCat(path, ": ", key, " is given twice, lines ", at->second.line,
+                                " and ", line, "; leave one of them"));
+  }
+  if (value.IsSequence()) {
+    at->second.text = absl::StrJoin(value.as<std::vector<std::string>>(), ",");
+  } else if (!value.IsNull()) {
+    at->second.text = value.as<std::string>();
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<FileValues> ReadFile(const std::string& path, const std::string& named_by) {
+  if (absl::Status status = CheckReadable(path, named_by); !status.ok()) return status;
+  FileValues values;
   try {
     const YAML::Node root = YAML::LoadFile(path);
     if (root.IsNull()) return values;
     if (!root.IsMap()) return BadFile(absl::StrCat(path, ": is not a map of settings"));
     for (const auto& pair : root) {
-      const auto key = pair.first.as<std::string>();
-      const auto known = [&key](const Setting& s) { return s.key() == key; };
-      if (std::none_of(Settings().begin(), Settings().end(), known)) {
-        return BadFile(absl::StrCat(path, ": unknown key \"", key, "\"; the nearest one is \"",
-                                    NearestKey(key), "\""));
-      }
-      if (pair.second.IsSequence()) {
-        values[key] = absl::StrJoin(pair.second.as<std::vector<std::string>>(), ",");
-      } else {
-        values[key] = pair.second.IsNull() ? "" : pair.second.as<std::string>();
-      }
+      absl::Status status = TakePair(path, pair.first, pair.second, &values);
+      if (!status.ok()) return status;
     }
-  } catch (const YAML::Exception& error) {  // a file that is not there, or not YAML
+  } catch (const YAML::Exception& error) {  // not YAML
     return BadFile(absl::StrCat(path, ": ", error.what()));
   }
   return values;
@@ -80,37 +121,41 @@ void FillFromHost(Config* config) {
   }
 }
 
-// Flag over variable over file over default. With `given`, the names of what was set anywhere.
-absl::StatusOr<Config> Resolve(const Values& flags, std::string config_path,
-                               std::set<std::string>* given = nullptr) {
+// Flag over variable over file over default.
+absl::StatusOr<Config> Resolve(const Values& flags, std::string config_path) {
+  std::string named_by = "--config";
   if (config_path.empty()) {
     if (const char* path = std::getenv("KVGATE_CONFIG")) {
       config_path = path;
+      named_by = "KVGATE_CONFIG from the environment";
     } else if (access(kConfigPath, F_OK) == 0) {
       config_path = kConfigPath;
+      named_by = "its usual place";
     }
   }
-  Values file;
+  FileValues file;
   if (!config_path.empty()) {
-    absl::StatusOr<Values> read = ReadFile(config_path);
+    absl::StatusOr<FileValues> read = ReadFile(config_path, named_by);
     if (!read.ok()) return read.status();
     file = *std::move(read);
   }
   Config config;
   for (const Setting& setting : Settings()) {
-    absl::Status status;
+    std::string where, text;
     if (auto flag = flags.find(setting.key()); flag != flags.end()) {
-      status = Apply(setting, setting.flag(), flag->second, &config);
+      where = setting.flag();
+      text = flag->second;
     } else if (const char* variable = std::getenv(setting.variable().c_str())) {
-      status = Apply(setting, setting.variable(), variable, &config);
+      where = setting.variable() + " from the environment";
+      text = variable;
     } else if (auto in_file = file.find(setting.key()); in_file != file.end()) {
-      status =
-          Apply(setting, absl::StrCat(config_path, ": ", setting.key()), in_file->second, &config);
+      where = absl::StrCat(config_path, " line ", in_file->second.line, ": ", setting.key());
+      text = in_file->second.text;
     } else {
       continue;
     }
-    if (!status.ok()) return status;
-    if (given != nullptr) given->insert(setting.name);
+    if (absl::Status status = Apply(setting, where, text, &config); !status.ok()) return status;
+    config.sources[setting.name] = where;
   }
   FillFromHost(&config);
   if (absl::Status status = config.Validate(); !status.ok()) return status;
@@ -122,12 +167,12 @@ bool IsLoopback(const std::string& host_port) {
          absl::StartsWith(host_port, "[::1]:");
 }
 
-absl::Status CheckTenant(const std::string& tenant) {
+absl::Status CheckTenant(const std::string& tenant, const std::string& where) {
   const bool plain = std::all_of(tenant.begin(), tenant.end(), [](unsigned char c) {
     return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
   });
   if (!tenant.empty() && tenant.size() <= 64 && plain) return absl::OkStatus();
-  return Invalid(absl::StrCat("tenants: \"", tenant,
+  return Invalid(absl::StrCat(where, ": \"", tenant,
                               "\" is not a name of 1 to 64 letters, digits, '-', '_' and '.'"));
 }
 
@@ -166,6 +211,11 @@ std::string FormatBytes(uint64_t bytes) {
   return absl::StrCat(bytes, kUnits[unit]);
 }
 
+std::string Config::SourceOf(const std::string& name) const {
+  const auto found = sources.find(name);
+  return found != sources.end() ? found->second : absl::StrCat("--", name, " by default");
+}
+
 absl::Status Config::Validate() const {
   if (data_dirs.empty()) {
     return Invalid("--data-dir: none given; name a directory that kvgated may use");
@@ -173,55 +223,56 @@ absl::Status Config::Validate() const {
   if (!grpc_tcp.empty() && !IsLoopback(grpc_tcp) && !allow_unpatched_grpc_tcp) {
     return Invalid(
         absl::StrCat(
-            "--grpc-tcp: ", grpc_tcp,
+            SourceOf("grpc-tcp"), ": ", grpc_tcp,
             " is not loopback, and this gRPC has published faults "
             "(docs/threat-model.md); stay on 127.0.0.1, or set --allow-unpatched-grpc-tcp=true"),
         wire::ErrorId::kTcpNotAllowed);
   }
   if (staging_bytes > memory_bytes / 2) {
-    return Invalid(absl::StrCat("--staging-bytes: ", FormatBytes(staging_bytes),
+    return Invalid(absl::StrCat(SourceOf("staging-bytes"), ": ", FormatBytes(staging_bytes),
                                 ", at most half of --memory (", FormatBytes(memory_bytes), ")"));
   }
+  constexpr uint64_t kSegmentMin = 1 << 20, kSegmentMax = 256 << 20, kSegmentUnit = 4096;
+  if (segment_bytes != 0 && (segment_bytes < kSegmentMin || segment_bytes > kSegmentMax ||
+                             segment_bytes % kSegmentUnit != 0)) {
+    return Invalid(absl::StrCat(SourceOf("segment-bytes"), ": ", FormatBytes(segment_bytes),
+                                "; 0, or 1MiB to 256MiB in whole 4KiB, is allowed"));
+  }
   if (tenants.empty() || tenants.size() > 8) {
-    return Invalid(absl::StrCat("--tenants: ", tenants.size(), ", 1 to 8 are allowed"));
+    return Invalid(absl::StrCat(SourceOf("tenants"), ": ", tenants.size(), ", 1 to 8 are allowed"));
   }
   for (size_t i = 0; i < tenants.size(); ++i) {
-    if (absl::Status s = CheckTenant(tenants[i]); !s.ok()) return s;
+    if (absl::Status s = CheckTenant(tenants[i], SourceOf("tenants")); !s.ok()) return s;
     if (std::find(tenants.begin(), tenants.begin() + i, tenants[i]) != tenants.begin() + i) {
-      return Invalid(absl::StrCat("--tenants: \"", tenants[i], "\" stands twice"));
+      return Invalid(absl::StrCat(SourceOf("tenants"), ": \"", tenants[i], "\" stands twice"));
     }
   }
-  return CheckTenant(grpc_tcp_tenant);
+  return CheckTenant(grpc_tcp_tenant, SourceOf("grpc-tcp-tenant"));
 }
 
 namespace {
 
-// `config VERB`: what it prints. `given` are the settings that do not have their default.
-absl::StatusOr<std::string> ConfigVerb(const std::string& verb, bool effective,
-                                       const Config& config, const std::set<std::string>& given) {
-  if (verb == "check") return std::string("the configuration is good\n");
-  if (verb != "print") {
-    return Invalid(absl::StrCat("config ", verb, ": is not check, print, schema or docs"),
-                   wire::ErrorId::kBadFlag);
-  }
-  if (effective) return ConfigAsYaml(config);
+// `config print`: what does not have its default, in the order of the page.
+std::string GivenAsYaml(const Config& config) {
   std::string out;
   for (const std::string& line :
        std::vector<std::string>(absl::StrSplit(ConfigAsYaml(config), '\n', absl::SkipEmpty()))) {
     for (const Setting& setting : Settings()) {
-      if (given.count(setting.name) > 0 && absl::StartsWith(line, setting.key() + ":")) {
+      if (config.sources.count(setting.name) > 0 && absl::StartsWith(line, setting.key() + ":")) {
         absl::StrAppend(&out, line, "\n");
       }
     }
   }
-  return out;
+  return out.empty() ? "# every setting has its default\n" : out;
 }
 
 constexpr char kUsage[] =
     "kvgated: the KV-cache gateway of one node\n"
     "kvgated config check|print|schema|docs: with the same flags, checks or prints the settings\n"
     "A flag is also a variable and a key of the file: --run-dir, KVGATE_RUN_DIR, run_dir\n"
-    "kvgated metrics: prints docs/metrics.md";
+    "kvgated metrics: prints docs/metrics.md\n"
+    "Exit status: 0 stopped by a signal, 1 could not start or not write out, 3 hung at the stop,\n"
+    "78 the configuration is wrong: starting again does not help (systemd does not)";
 
 }  // namespace
 
@@ -256,6 +307,9 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
     line.print = ConfigSchema();
   } else if (verb == "docs") {
     line.print = ConfigMarkdown();
+  } else if (asks && verb != "check" && verb != "print") {
+    return Invalid(absl::StrCat("config ", verb, ": is not check, print, schema or docs"),
+                   wire::ErrorId::kBadFlag);
   }
   if (!line.print.empty()) return line;
   std::string config_path;
@@ -268,16 +322,14 @@ absl::StatusOr<CommandLine> ParseCommandLine(int argc, const char* const* argv) 
       flags[setting.key()] = absl::StrJoin(values->second, ",");
     }
   }
-  std::set<std::string> set;
-  absl::StatusOr<Config> config = Resolve(flags, config_path, &set);
+  absl::StatusOr<Config> config = Resolve(flags, config_path);
   if (!config.ok()) return config.status();
-  if (asks) {
-    absl::StatusOr<std::string> print =
-        ConfigVerb(verb, given->count("effective") > 0, *config, set);
-    if (!print.ok()) return print.status();
-    line.print = print->empty() ? "# every setting has its default\n" : *print;
-  }
   line.config = *std::move(config);
+  line.check = verb == "check";
+  line.effective = verb == "print" && given->count("effective") > 0;
+  if (verb == "print") {
+    line.print = line.effective ? ConfigAsYaml(line.config) : GivenAsYaml(line.config);
+  }
   return line;
 }
 

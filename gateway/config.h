@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,10 +48,14 @@ struct Config {
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;
   uint32_t slow_ms = 1000;  // calls that take as long are logged; 0: none
+  // Where a value was found, by the setting's name; not there: it is the default.
+  std::map<std::string, std::string> sources;
 
   uint64_t staging_bytes_total() const {
     return staging_bytes != 0 ? staging_bytes : memory_bytes / 8;
   }
+  // "--memory", "KVGATE_MEMORY from the environment", "FILE line 3: memory", "--memory by default".
+  std::string SourceOf(const std::string& name) const;
   absl::Status Validate() const;
 };
 
@@ -59,7 +64,9 @@ inline constexpr char kConfigPath[] = "/etc/kvgate/kvgate.yaml";
 
 struct CommandLine {
   Config config;
-  std::string print;  // not empty: print it and exit 0 (--help, --version, config …)
+  std::string print;       // not empty: print it and exit 0 (--help, --version, config …)
+  bool check = false;      // config check: say whether `config` could be started
+  bool effective = false;  // config print --effective: after `print`, what memory it comes to
 };
 
 // Also `kvgated config check|print [--effective]|schema|docs` and `kvgated metrics`.

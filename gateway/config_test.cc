@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gateway/config_text.h"
 #include "gateway/settings.h"
 
@@ -97,9 +98,37 @@ TEST(Config, AFileThatIsNoMapIsRefused) {
 TEST(Config, AnErrorSaysWhereTheValueStood) {
   Refuses(Parse({"--data-dir=/d", "--memory=x"}), {"--memory", "\"x\""});
   Refuses(Parse({"--data-dir=/d", "--config=" + File("memory: y\n")}),
-          {"kvgate.yaml: memory", "\"y\""});
+          {"kvgate.yaml line 1: memory", "\"y\""});
   const Variable variable("KVGATE_MEMORY", "z");
-  Refuses(Parse({"--data-dir=/d"}), {"KVGATE_MEMORY", "\"z\""});
+  Refuses(Parse({"--data-dir=/d"}), {"KVGATE_MEMORY from the environment", "\"z\""});
+}
+
+TEST(Config, WhatContradictsOtherSettingsSaysWhereItStood) {
+  const Variable variable("KVGATE_TENANTS", "a,a");
+  Refuses(Parse({"--data-dir=/d"}), {"KVGATE_TENANTS from the environment", "twice"});
+  EXPECT_EQ(Parse({"--data-dir=/d", "--tenants=a"})->SourceOf("tenants"), "--tenants");
+  EXPECT_EQ(Parse({"--data-dir=/d", "--tenants=a"})->SourceOf("disk"), "--disk by default");
+}
+
+TEST(Config, AKeyThatIsGivenTwiceIsRefusedWithItsLines) {
+  Refuses(Parse({"--config=" + File("data_dir: /d\nmemory: 1GiB\n\nmemory: 2GiB\n")}),
+          {"memory is given twice, lines 2 and 4", "[KVG103]"});
+}
+
+TEST(Config, AFileThatIsNotThereIsSaidToBeSo) {
+  Refuses(Parse({"--data-dir=/d", "--config=/nowhere.yaml"}),
+          {"/nowhere.yaml: does not exist (named by --config); make it", "[KVG103]"});
+  Refuses(Parse({"--data-dir=/d", "--config=" + ::testing::TempDir()}), {"is a directory"});
+  const Variable variable("KVGATE_CONFIG", "/nowhere.yaml");
+  Refuses(Parse({"--data-dir=/d"}), {"named by KVGATE_CONFIG from the environment"});
+}
+
+TEST(Config, ASegmentHasLimits) {
+  for (const char* size : {"1000KiB", "257MiB", "1048577"}) {
+    Refuses(Parse({"--data-dir=/d", absl::StrCat("--segment-bytes=", size)}),
+            {"--segment-bytes", "1MiB to 256MiB"});
+  }
+  EXPECT_TRUE(Parse({"--data-dir=/d", "--segment-bytes=256MiB"}).ok());
 }
 
 TEST(Config, LimitsAreChecked) {
@@ -151,8 +180,12 @@ std::string Print(std::vector<const char*> words) {
   return line.ok() ? line->print : std::string(line.status().message());
 }
 
-TEST(ConfigVerbs, CheckSaysGoodOrWhatIsWrong) {
-  EXPECT_EQ(Print({"config", "check", "--data-dir=/d"}), "the configuration is good\n");
+TEST(ConfigVerbs, CheckIsLeftToWhoKnowsTheHost) {
+  const std::vector<const char*> words = {"kvgated", "config", "check", "--data-dir=/d"};
+  const auto line = ParseCommandLine(static_cast<int>(words.size()), words.data());
+  ASSERT_TRUE(line.ok());
+  EXPECT_TRUE(line->check);
+  EXPECT_EQ(line->print, "");
   EXPECT_THAT(Print({"config", "check", "--data-dir=/d", "--memory=1"}), HasSubstr("16MiB"));
   EXPECT_THAT(Print({"config", "chekc", "--data-dir=/d"}), HasSubstr("chekc"));
 }

@@ -19,10 +19,12 @@ This page is printed by `kvgated config docs`.
 `kvgated --data-dir DIR` is enough. Every setting has three names: the flag, the variable, and the key
 of the YAML file (`--config FILE`, else `KVGATE_CONFIG`, else `/etc/kvgate/kvgate.yaml` when it is
 there). A flag beats the variable, the variable beats the file, the file beats the default. An unknown
-key is an error that names the nearest known one.
+key is an error that names the nearest known one, and so is a key that is given twice.
 
-`kvgated config check` says whether a start would accept the settings, `kvgated config print` prints the
-file's part, `kvgated config print --effective` all that would be in effect; both take the daemon's flags.
+`kvgated config check` looks at all that a start looks at before it opens and writes (files, directories,
+sizes, memory; not what stands inside a data file), `kvgated config print` prints the file's part,
+`kvgated config print --effective` all that would be in effect, and the memory that it comes to; they take
+the daemon's flags.
 `docs/config.schema.json` (`kvgated config schema`) is for editors. SIGHUP reads file and variables again:
 settings marked so below change at once, for others a line says that they need a restart.
 
@@ -38,7 +40,7 @@ constexpr char kPageTail[] =
 addresses. SIGTERM and SIGINT stop it gracefully (exit 0): health says NOT_SERVING, new calls are refused, running
 ones finish within `--drain-ms`, buffered values are written; connections without a call are not waited
 for. When it cannot start, or cannot write out what is buffered, it prints one line that says what to
-do, and exits 1. A device that hangs cannot be waited for: 5 s after `--drain-ms` it says so and exits 3;
+do, and exits 1; with 78 when it is the configuration, and starting again would not help. A device that hangs cannot be waited for: 5 s after `--drain-ms` it says so and exits 3;
 what was acknowledged as LOGGED is found at the next start, as after kill -9.
 )";
 

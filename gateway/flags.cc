@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "gateway/nearest.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -17,12 +18,19 @@ std::string NameIn(const std::string& word) {
   return word.compare(0, 2, "--") == 0 ? word.substr(0, word.find('=')) : word;
 }
 
-absl::Status Wrong(int problem, const std::string& word) {
+absl::Status Wrong(int problem, const std::string& word, std::span<const Flag> flags) {
   if (problem == ':') return absl::InvalidArgumentError(NameIn(word) + " needs a value");
   if (optopt != 0 && word.find('=') != std::string::npos) {
     return absl::InvalidArgumentError(NameIn(word) + " takes no value");
   }
-  return absl::InvalidArgumentError(absl::StrCat("unknown flag ", NameIn(word)));
+  const std::string name = NameIn(word);
+  if (name.size() <= 2 || name.compare(0, 2, "--") != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("unknown flag ", name));
+  }
+  std::vector<std::string> known = {"--help"};
+  for (const Flag& flag : flags) known.push_back("--" + flag.name);
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown flag ", name, "; the nearest one is ", Nearest(name, known)));
 }
 
 }  // namespace
@@ -51,10 +59,10 @@ absl::StatusOr<FlagValues> ParseFlags(std::span<const Flag> flags, int argc,
     const int got = getopt_long(argc, words.data(), "+:h", options.data(), &index);
     if (got == -1) break;
     if (got == 'h') return FlagValues{{"help", {""}}};
-    if (got == '?' || got == ':') return Wrong(got, argv[at]);
+    if (got == '?' || got == ':') return Wrong(got, argv[at], flags);
     const Flag& flag = flags[static_cast<size_t>(index)];
     // getopt_long takes unambiguous beginnings too; a flag that is added later would change them.
-    if (NameIn(argv[at]) != "--" + flag.name) return Wrong('?', argv[at]);
+    if (NameIn(argv[at]) != "--" + flag.name) return Wrong('?', argv[at], flags);
     values[flag.name].push_back(flag.takes_value ? optarg : "");
   }
   const int stopped = optind;

@@ -54,6 +54,7 @@ TEST(Flags, NothingGivenIsNothing) { EXPECT_THAT(*Parse({}), ElementsAre()); }
 TEST(Flags, WhatTheTableDoesNotNameIsRefusedByItsName) {
   Refuses({"--sise=1"}, "--sise");
   Refuses({"--siz"}, "--siz");
+  Refuses({"--sise=1"}, "unknown flag --sise; the nearest one is --size");
   Refuses({"--=1"}, "unknown flag --");
   Refuses({"-size"}, "-size");
   Refuses({"word"}, "\"word\"");

@@ -15,6 +15,7 @@
 #include "gateway/core/tokens.h"
 #include "gateway/local/door.h"
 #include "gateway/logging.h"
+#include "gateway/memory_parts.h"
 #include "gateway/namespace_watch.h"
 #include "gateway/service/answer_timer.h"
 #include "gateway/service/grpc_server.h"
@@ -34,31 +35,11 @@ namespace kvgate::gateway {
 namespace {
 
 constexpr size_t kWorkers = 2, kWorkerQueueMax = 256;
-constexpr uint64_t kAdminReceiveBytes = 16ull << 20;
-constexpr uint32_t kLocalClientsMax = 64;
-constexpr uint64_t kIndexBytesABlock = 64;
 constexpr absl::Duration kAnswersAtStop = absl::Milliseconds(500);
 
 absl::Status CannotListen(const absl::Status& why) {
   return absl::Status(why.code(),
                       wire::Tagged(wire::ErrorId::kAddressTaken, std::string(why.message())));
-}
-
-storage::StoreOptions StoreOptionsOf(const Config& config) {
-  storage::StoreOptions options;
-  // Staging lies in memory that the operator gave: what is left is the pool.
-  options.index_blocks_max = config.index_blocks_max;
-  options.namespaces_a_tenant_max = config.namespaces_a_tenant_max;
-  options.memory.bytes_max = config.memory_bytes - config.staging_bytes_total();
-  if (config.disk_bytes > 0) options.log.directories = config.data_dirs;
-  // The same whole MiB for each directory.
-  options.log.bytes_max = config.disk_bytes - config.disk_bytes % (config.data_dirs.size() << 20);
-  options.log.segment_bytes = config.segment_bytes;
-  options.log.flush_delay_ms = config.flush_delay_ms;
-  options.disk.engine = config.io_engine;
-  options.namespaces_max = config.namespaces_max;
-  options.namespace_idle_s = config.namespace_idle_s;
-  return options;
 }
 
 class GatewayImpl final : public Gateway {
@@ -73,19 +54,17 @@ class GatewayImpl final : public Gateway {
   std::string ReadyLine() const override;
 
  private:
-  std::string GrpcSocket(const std::string& tenant) const { return Socket("grpc", tenant); }
-  std::string LocalSocket(const std::string& tenant) const { return Socket("local", tenant); }
-  std::string AdminSocket() const { return config_.run_dir + "/admin.sock"; }
-  // The default tenant has the plain names.
-  std::string Socket(const char* door, const std::string& tenant) const {
-    const std::string suffix = tenant == "default" ? "" : "-" + tenant;
-    return absl::StrCat(config_.run_dir, "/", door, suffix, ".sock");
+  std::string GrpcSocket(const std::string& tenant) const {
+    return SocketPath(config_, "grpc", tenant);
+  }
+  std::string LocalSocket(const std::string& tenant) const {
+    return SocketPath(config_, "local", tenant);
   }
 
   absl::Status CheckAndLock();
   absl::Status LoadTokens();
   absl::Status OpenStore();
-  bool LocalDoorsAllowed() const;
+  bool LocalDoorsAllowed() const { return gateway::LocalDoorsAllowed(config_); }
   absl::Status StartLocalDoors();
   absl::Status StartGrpcDoors();
   absl::Status StartMetrics();
@@ -110,13 +89,12 @@ class GatewayImpl final : public Gateway {
   ServiceDeps deps_;
   std::vector<std::unique_ptr<GrpcServer>> grpc_doors_;
   std::string metrics_address_;
-  uint64_t local_request_bytes_ = 0;  // of all local doors
   bool stopped_ = false;
 };
 
 absl::Status GatewayImpl::StartAll() {
   using Step = absl::Status (GatewayImpl::*)();
-  constexpr Step kSteps[] = {&GatewayImpl::LoadTokens,     &GatewayImpl::CheckAndLock,
+  constexpr Step kSteps[] = {&GatewayImpl::CheckAndLock,   &GatewayImpl::LoadTokens,
                              &GatewayImpl::OpenStore,      &GatewayImpl::StartLocalDoors,
                              &GatewayImpl::StartGrpcDoors, &GatewayImpl::StartMetrics};
   for (Step step : kSteps) {
@@ -144,20 +122,19 @@ absl::Status GatewayImpl::Reload() {
 }
 
 absl::Status GatewayImpl::CheckAndLock() {
-  for (const std::string& directory : config_.data_dirs) {
-    if (absl::Status s = PrepareDataDirectory(directory); !s.ok()) return s;
+  absl::StatusOr<StartFindings> found = CheckStart(config_);
+  if (!found.ok()) return found.status();
+  for (const std::string& warning : found->warnings) Log(LogLevel::kWarning, warning);
+  // A killed predecessor lets go of its locks a little after it is gone: those are waited for.
+  for (const absl::Status& status : found->in_use) {
+    if (absl::IsAlreadyExists(status)) return status;
   }
-  if (absl::Status s = PrepareRunDirectory(config_.run_dir); !s.ok()) return s;
-  std::vector<std::string> sockets = {AdminSocket()};
-  for (const std::string& tenant : config_.tenants) sockets.push_back(GrpcSocket(tenant));
-  for (const std::string& socket : sockets) {
-    if (absl::Status s = ClaimSocketPath(socket); !s.ok()) return s;
-  }
+  if (absl::Status s = PrepareStart(config_); !s.ok()) return s;
   // Two daemons that start at once both see dead sockets: one of them gets the lock.
   auto lock = storage::LockFile::Acquire(config_.run_dir + "/kvgated.lock");
   if (!lock.ok()) return lock.status();
   run_lock_ = *std::move(lock);
-  return CheckSpace(config_.data_dirs, config_.disk_bytes);
+  return absl::OkStatus();
 }
 
 absl::Status GatewayImpl::OpenStore() {
@@ -201,13 +178,6 @@ absl::Status GatewayImpl::OpenStore() {
   return absl::OkStatus();
 }
 
-// Clients of a local door map the pool, and all tenants' blocks lie in one pool: with a second
-// tenant, by whatever door, there are none, and everybody comes by gRPC.
-bool GatewayImpl::LocalDoorsAllowed() const {
-  return config_.tenants.size() == 1 &&
-         (config_.grpc_tcp.empty() || config_.grpc_tcp_tenant == config_.tenants.front());
-}
-
 absl::Status GatewayImpl::StartLocalDoors() {
   if (!LocalDoorsAllowed()) {
     Log(LogLevel::kWarning,
@@ -226,7 +196,6 @@ absl::Status GatewayImpl::StartLocalDoors() {
     // Leased bytes cannot be evicted: one client must not hold the pool. 64 MiB is one value.
     options.lease_bytes_max =
         std::max<uint64_t>(64ull << 20, StoreOptionsOf(config_).memory.bytes_max / 4);
-    local_request_bytes_ += options.request_bytes_max;
     auto door =
         LocalDoor::Start(options, &clock_, store_.get(), namespaces_.get(), telemetry_.get());
     if (!door.ok()) return door.status();
@@ -288,7 +257,7 @@ absl::Status GatewayImpl::StartGrpcDoors() {
     if (absl::Status s = AddGrpcDoor(unix_door); !s.ok()) return s;
   }
   GrpcServerOptions admin;
-  admin.unix_path = AdminSocket();
+  admin.unix_path = AdminSocketPath(config_);
   admin.unix_mode = 0600;
   admin.admin = true;
   admin.receive_bytes_max = kAdminReceiveBytes;
@@ -306,31 +275,12 @@ absl::Status GatewayImpl::StartMetrics() {
 
 // One line a limit, and their sum: what the process may come to hold.
 void GatewayImpl::LogLimits() const {
-  const storage::StoreOptions store = StoreOptionsOf(config_);
-  struct Limit {
-    const char* name;
-    uint64_t bytes;
-  };
-  const uint64_t grpc_doors = grpc_doors_.size() - 1;
-  const Limit limits[] = {
-      {"memory pool", store.memory.bytes_max},
-      {"local staging", config_.staging_bytes_total()},
-      {"local requests", local_request_bytes_},
-      {"gRPC receive budget", config_.receive_bytes * grpc_doors + kAdminReceiveBytes},
-      {"gRPC message above it", wire::kMessageBytesMax * grpc_doors},
-      {"log write queue", store.log.directories.empty() ? 0 : store.log.write_queue_bytes_max},
-      {"index", store.index_blocks_max * kIndexBytesABlock},
-      {"base and connections",
-       (200ull << 20) + kLocalClientsMax * config_.tenants.size() * (1ull << 20)},
-  };
-  uint64_t sum = 0;
-  for (const Limit& limit : limits) {
-    sum += limit.bytes;
-    Log(LogLevel::kInfo, absl::StrCat("limit ", limit.name, " ", FormatBytes(limit.bytes)));
+  for (const MemoryPart& part : MemoryParts(config_)) {
+    Log(LogLevel::kInfo, absl::StrCat("limit ", part.name, " ", FormatBytes(part.bytes)));
   }
-  Log(LogLevel::kInfo,
-      absl::StrCat("limit sum ", FormatBytes(sum), ", disk ", FormatBytes(config_.disk_bytes),
-                   " over ", config_.data_dirs.size(), " directories"));
+  Log(LogLevel::kInfo, absl::StrCat("limit sum ", FormatBytes(MemorySum(config_)), ", disk ",
+                                    FormatBytes(config_.disk_bytes), " over ",
+                                    config_.data_dirs.size(), " directories"));
 }
 
 std::string GatewayImpl::ReadyLine() const {
@@ -340,7 +290,7 @@ std::string GatewayImpl::ReadyLine() const {
   };
   add("grpc", GrpcSocket(config_.tenants.front()));
   add("local", LocalDoorsAllowed() ? LocalSocket(config_.tenants.front()) : "");
-  add("admin", AdminSocket());
+  add("admin", AdminSocketPath(config_));
   add("metrics", metrics_address_);
   if (const int port = grpc_doors_.front()->tcp_port(); port != 0) {
     const std::string host = config_.grpc_tcp.substr(0, config_.grpc_tcp.rfind(':'));

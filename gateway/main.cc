@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // kvgated: reads the configuration, runs one Gateway until SIGTERM or SIGINT, exits 0 after a
-// graceful stop, 1 with one line on stderr when it could not start or stop properly, and 3 when
-// something hung at the stop (stop_guard.h).
+// graceful stop, 1 with one line on stderr when it could not start or stop properly, 78 when it is
+// the configuration (exit_status.h), and 3 when something hung at the stop (stop_guard.h).
 #include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -15,9 +15,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "gateway/config.h"
+#include "gateway/exit_status.h"
 #include "gateway/gateway.h"
 #include "gateway/logging.h"
+#include "gateway/memory_parts.h"
 #include "gateway/notify.h"
+#include "gateway/start_checks.h"
 #include "gateway/stop_guard.h"
 #include "gateway/telemetry/call_log.h"
 #include "gateway/version.h"
@@ -33,7 +36,22 @@ constexpr int kTrimThresholdBytes = 16 << 20;
 int Fail(const absl::Status& status) {
   const std::string text = absl::StrCat("error: ", status.message());
   Log(LogLevel::kError, wire::Tagged(wire::ErrorId::kStartFailed, text));
-  return 1;
+  return ExitStatusOf(status);
+}
+
+// `config check`: all that a start looks at before it opens and writes.
+int Check(const Config& config) {
+  const absl::StatusOr<StartFindings> found = CheckStart(config);
+  if (!found.ok()) return Fail(found.status());
+  std::string text;
+  for (const std::string& warning : found->warnings) {
+    absl::StrAppend(&text, "warning: ", warning, "\n");
+  }
+  for (const absl::Status& status : found->in_use) {
+    absl::StrAppend(&text, "note: ", status.message(), "; a start needs it free\n");
+  }
+  std::fputs(absl::StrCat(text, "the configuration is good\n").c_str(), stdout);
+  return 0;
 }
 
 // Before any thread is made, so that all of them inherit it: only main takes these signals.
@@ -89,8 +107,10 @@ int Main(int argc, char** argv) {
   if (!line.ok()) return Fail(line.status());
   if (!line->print.empty()) {
     std::fputs(line->print.c_str(), stdout);
+    if (line->effective) std::fputs(MemoryAsComments(line->config).c_str(), stdout);
     return 0;
   }
+  if (line->check) return Check(line->config);
   Config config = line->config;
   ApplyLogging(config);
   mallopt(M_ARENA_MAX, kArenasMax);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "gateway/nearest.h"
 
 namespace kvgate::gateway {
 namespace {
@@ -250,21 +251,6 @@ const Setting kSettings[] = {
 };
 #undef KVGATE_SETTING
 
-size_t EditDistance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
 
 std::span<const Setting> Settings() { return kSettings; }
@@ -294,16 +280,9 @@ absl::Status Setting::Apply(const std::string& text, Config* config) const {
 }
 
 std::string NearestKey(const std::string& key) {
-  std::string nearest;
-  size_t best = SIZE_MAX;
-  for (const Setting& setting : Settings()) {
-    const size_t distance = EditDistance(key, setting.key());
-    if (distance < best) {
-      best = distance;
-      nearest = setting.key();
-    }
-  }
-  return nearest;
+  std::vector<std::string> keys;
+  for (const Setting& setting : Settings()) keys.push_back(setting.key());
+  return Nearest(key, keys);
 }
 
 }  // namespace kvgate::gateway

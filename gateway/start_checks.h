@@ -2,30 +2,37 @@
 //
 // What is looked at before anything is opened, so that a wrong start ends with one clear line.
 //
-// Blocking; called once, from one thread. May make directories and remove dead socket files,
-// nothing else. Errors: canonical, one line: what is wrong and what to do.
+// CheckStart is all of it and changes nothing: a start and `kvgated config check` both call it, so
+// that they say the same. PrepareStart then makes directories and removes dead socket files.
+// Blocking; from one thread. Errors: canonical, one line: where the value was given, what is wrong
+// and what to do, with an id.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gateway/config.h"
 
 namespace kvgate::gateway {
 
-// Makes it if need be (0750); refuses what is not a directory, belongs to another user, or holds
-// files that kvgate did not make.
-absl::Status PrepareDataDirectory(const std::string& path);
+struct StartFindings {
+  std::vector<std::string> warnings;  // a start goes on, and says them
+  // Why a start would have to wait for another daemon; a check only notes it.
+  std::vector<absl::Status> in_use;
+};
 
-// Whether `disk_bytes`, spread over the directories, fit beside what is there already.
-absl::Status CheckSpace(const std::vector<std::string>& data_dirs, uint64_t disk_bytes);
+// Tokens, directories (there or possible, ours, nothing foreign in them, none twice), the size
+// that each was made with, space, segments, paths of sockets, options of the store, memory.
+absl::StatusOr<StartFindings> CheckStart(const Config& config);
 
-// The directory of the sockets: made with 0750, since its mode decides who connects.
-absl::Status PrepareRunDirectory(const std::string& path);
+// REQUIRES: CheckStart found nothing wrong, nor in use. Directories are made with 0750: the mode of
+// that of the sockets decides who connects.
+absl::Status PrepareStart(const Config& config);
 
-// Makes the path free for a listening stream socket: removes the file of a dead daemon, refuses one
-// of a living daemon, a file that is no socket, and a path that is too long for a socket.
-absl::Status ClaimSocketPath(const std::string& path);
+// The socket of a door ("grpc", "local"); the default tenant has the plain names.
+std::string SocketPath(const Config& config, const std::string& door, const std::string& tenant);
+std::string AdminSocketPath(const Config& config);
 
 }  // namespace kvgate::gateway

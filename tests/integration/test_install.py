@@ -108,6 +108,19 @@ def test_a_prefix_that_a_unit_cannot_name_is_refused():
     assert "--prefix /a b: must be an absolute path of" in done.stderr
 
 
+def test_help_is_given():
+    command = [harness.ROOT / "dev", "install", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(flag in done.stdout for flag in ("--prefix", "--destdir", "--built"))
+
+
+def test_a_wrong_configuration_is_not_started_again(unit, manager):
+    process = manager.start(KVGATE_MEMORY="lots")
+    assert process.wait(timeout=harness.HANG_S) == int(unit.one("RestartPreventExitStatus"))
+    assert "KVGATE_MEMORY from the environment" in manager.text()
+
+
 def test_the_daemon_runs_as_the_unit_says(prefix, unit, manager):
     assert unit.one("ExecStart").startswith(f"{prefix}/bin/kvgated ")
     process = manager.start(WATCHDOG_USEC="300000", KVGATE_MEMORY="256MiB", KVGATE_DISK="1GiB")
@@ -234,6 +247,7 @@ def test_the_unit_never_swaps_and_always_comes_back(unit):
         "RestartSec": "100ms",
         "StartLimitIntervalSec": "0",
         "Restart": "on-failure",
+        "RestartPreventExitStatus": "78",  # a wrong configuration: test_start.py
     }
     assert {key: unit.one(key) for key in wanted} == wanted
     assert unit.seconds("WatchdogSec") > 0
