@@ -237,15 +237,14 @@ absl::Status CheckSocketPath(const std::string& where, const std::string& path) 
   }
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path, path.data(), path.size());
-  const auto answers = [&address](int type) {
-    const int probe = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    const bool refused =
-        connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 &&
-        errno == ECONNREFUSED;
-    close(probe);
-    return !refused;
-  };
-  if (!answers(SOCK_STREAM)) return absl::OkStatus();
+  const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (probe < 0) return Errno(path, "socket");
+  // A dead daemon's refuses; a living one of another type does not (EPROTOTYPE).
+  const bool refused =
+      connect(probe, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 &&
+      errno == ECONNREFUSED;
+  close(probe);
+  if (refused) return absl::OkStatus();
   return absl::AlreadyExistsError(Tagged(
       ErrorId::kInUse,
       absl::StrCat(path, ": in use by a running daemon; stop it or choose another --run-dir")));
@@ -286,18 +285,17 @@ absl::Status CheckDirectories(const Config& config, StartFindings* findings) {
   }
   const std::string run = config.SourceOf("run-dir");
   if (absl::Status s = CheckDirectory(run, config.run_dir); !s.ok()) return s;
-  for (const std::string& path : StreamSockets(config)) {
+  std::vector<std::string> sockets = StreamSockets(config);
+  if (LocalDoorsAllowed(config)) {
+    sockets.push_back(SocketPath(config, "local", config.tenants.front()));
+  }
+  for (const std::string& path : sockets) {
     absl::Status s = CheckSocketPath(run, path);
     if (absl::IsAlreadyExists(s)) {
       findings->in_use.push_back(s);
     } else if (!s.ok()) {
       return s;
     }
-  }
-  if (LocalDoorsAllowed(config)) {
-    const std::string local = SocketPath(config, "local", config.tenants.front());
-    absl::Status s = CheckSocketPath(run, local);
-    if (!s.ok() && !absl::IsAlreadyExists(s)) return s;  // alive: the lock tells as well
   }
   if (Locked(config.run_dir + "/kvgated.lock"))
     AddInUse(config.run_dir + "/kvgated.lock", findings);
