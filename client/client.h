@@ -7,7 +7,9 @@
 //  1. Never in the way: every call returns by its deadline (plus scheduling), whatever the gateway
 //     does. A gateway that is absent, hung or restarted makes misses with a reason, never errors
 //     that a worker would have to handle. Connecting and re-attaching happen inside the calls'
-//     deadlines, with jittered back-off; a breaker answers at once while the gateway is away.
+//     deadlines, with jittered back-off; a breaker answers at once while the gateway is away. A
+//     gateway that refuses the token is there: the breaker stays as it is, calls are answered
+//     kUnauthenticated at once, and it is asked again when the token file changed or after 30 s.
 //  2. Never wrong: bytes are reported as loaded only if they were complete, their lease was valid
 //     (generation re-read after the copy) and, when sampled, their CRC32C was right.
 //  3. After its deadline a call never writes another byte into the caller's buffers: copies are
@@ -68,8 +70,21 @@ enum class Reason : uint8_t {
   kTooLarge = 19,
   kAlreadyHeld = 20,  // Set: IF_ABSENT, already there (not a failure)
   kInternal = 21,
+  kUnauthenticated = 22,  // the gateway refuses the token: a mistake of the set-up, no outage
 };
 std::string_view ReasonName(Reason reason);  // "not_held" …
+
+// Whether calls try the gateway: yes, one of them (the probe), or none for now.
+enum class BreakerState : uint8_t { kClosed = 0, kHalfOpen = 1, kOpen = 2 };
+// Why the breaker opened.
+enum class BreakerReason : uint8_t {
+  kNone = 0,       // it never did
+  kNoGateway = 1,  // nobody could be connected to
+  kNoAnswer = 2,   // connected, or connecting, and no answer in time
+  kFailures = 3,   // as many calls in a row without an answer as Options::breaker_failures
+  kSilence = 4,    // a second without an answer
+};
+std::string_view BreakerReasonName(BreakerReason reason);  // "none", "no_gateway" …
 
 enum class Verify : uint8_t { kDefault = 0, kAlways = 1, kSampled = 2, kNever = 3 };
 
@@ -218,8 +233,10 @@ struct Stats {
   uint64_t loaded_blocks = 0, loaded_bytes = 0, stored_blocks = 0, stored_bytes = 0;
   uint64_t verified_blocks = 0, checksum_failures = 0, revoked = 0;
   uint64_t misses_by_reason[32] = {};
-  uint64_t staging_in_use = 0;  // gauge
-  char transport[8] = {};       // "local", "grpc", "none" at this moment
+  uint64_t staging_in_use = 0;                          // gauge
+  char transport[8] = {};                               // "local", "grpc", "none" at this moment
+  BreakerState breaker_state = BreakerState::kClosed;   // at this moment
+  BreakerReason breaker_reason = BreakerReason::kNone;  // of the last opening or failed probe
 };
 
 class Client {
@@ -230,8 +247,8 @@ class Client {
 
   // Connects if need be and opens the namespace. On success *ns is this client's own number for it,
   // good over restarts of the gateway: the client opens it again by itself after re-attaching.
-  // When the gateway is away: kUnavailable, and *ns is still given, so that it works once it is
-  // back.
+  // When the gateway is away, kUnavailable, or refuses the token, kUnauthenticated: *ns is still
+  // given, so that it works once that has passed.
   virtual Outcome Open(const OpenRequest& request, Deadline deadline, uint64_t* ns,
                        OpenReply* reply) = 0;
   virtual Outcome Lookup(const LookupRequest& request, Deadline deadline, LookupReply* reply) = 0;

@@ -387,5 +387,8 @@ KVGATE_EXPORT void kvgate_client_stats(kvgate_client* client, kvgate_stats* stat
   std::memcpy(out.misses_by_reason, in.misses_by_reason, sizeof(out.misses_by_reason));
   out.staging_in_use = in.staging_in_use;
   std::memcpy(out.transport, in.transport, sizeof(out.transport));
+  out.breaker_state = static_cast<uint32_t>(in.breaker_state);
+  PutText(std::string(kc::BreakerReasonName(in.breaker_reason)), out.breaker_reason,
+          sizeof(out.breaker_reason));
   WriteStruct(out, stats);
 }

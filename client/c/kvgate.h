@@ -160,6 +160,9 @@ typedef struct kvgate_stats {
   uint64_t misses_by_reason[32];
   uint64_t staging_in_use;
   char transport[8];
+  uint32_t breaker_state;  /* now: 0 closed, 1 half-open (one call probes), 2 open */
+  char breaker_reason[20]; /* of the last opening: "none", "no_gateway", "no_answer", "failures",
+                              "silence" */
 } kvgate_stats;
 
 uint32_t kvgate_abi_version(void);

@@ -27,19 +27,21 @@ void Breaker::OnAnswer() {
 bool Breaker::OnFailure(int64_t now, int64_t started) {
   if (open_) return false;  // a straggler of before the opening says nothing new
   if (failures_++ == 0 || started < first_unanswered_) first_unanswered_ = started;
-  if (failures_ < config_.failures && now - first_unanswered_ < config_.silence_ns) return false;
-  Open(now);
+  const bool many = failures_ >= config_.failures;
+  if (!many && now - first_unanswered_ < config_.silence_ns) return false;
+  Open(now, many ? BreakerReason::kFailures : BreakerReason::kSilence);
   return true;
 }
 
-bool Breaker::OnAway(int64_t now) {
+bool Breaker::OnAway(int64_t now, BreakerReason reason) {
   const bool was_closed = !open_;
-  Open(now);
+  Open(now, reason);
   return was_closed;
 }
 
-void Breaker::Open(int64_t now) {
+void Breaker::Open(int64_t now, BreakerReason reason) {
   open_ = true;
+  reason_ = reason;
   probing_ = false;
   failures_ = 0;
   const int64_t pause = next_pause_ms_ * int64_t{1'000'000};  // nanoseconds

@@ -14,6 +14,8 @@
 
 #include <cstdint>
 
+#include "client/client.h"
+
 namespace kvgate::client {
 
 class Breaker {
@@ -37,17 +39,24 @@ class Breaker {
   // A call without an answer; `started`: when it began. True: the breaker opened by it.
   bool OnFailure(int64_t now, int64_t started);
   // No connection, or a failed probe: opens at once. True: it was closed before.
-  bool OnAway(int64_t now);
+  bool OnAway(int64_t now, BreakerReason reason);
 
   bool closed() const { return !open_; }
+  BreakerState state() const {
+    if (!open_) return BreakerState::kClosed;
+    return probing_ ? BreakerState::kHalfOpen : BreakerState::kOpen;
+  }
+  // Of the last opening, failed probes among them.
+  BreakerReason reason() const { return reason_; }
 
  private:
-  void Open(int64_t now);
+  void Open(int64_t now, BreakerReason reason);
   uint64_t Random();
 
   const Config config_;
   bool open_ = false;
   bool probing_ = false;
+  BreakerReason reason_ = BreakerReason::kNone;
   uint32_t failures_ = 0;         // since the last answer
   int64_t first_unanswered_ = 0;  // start of the first of them
   int64_t open_until_ = 0;

@@ -27,7 +27,7 @@ TEST(BreakerTest, AnAnswerForgetsFailures) {
 
 TEST(BreakerTest, OnlyOneProbes) {
   Breaker breaker({});
-  EXPECT_TRUE(breaker.OnAway(0));
+  EXPECT_TRUE(breaker.OnAway(0, BreakerReason::kNoGateway));
   EXPECT_EQ(breaker.Ask(149 * kMs), Decision::kRefuse);
   EXPECT_EQ(breaker.Ask(200 * kMs), Decision::kProbe);
   EXPECT_EQ(breaker.Ask(200 * kMs), Decision::kRefuse);
@@ -38,23 +38,41 @@ TEST(BreakerTest, OnlyOneProbes) {
 TEST(BreakerTest, PausesDoubleUpToTheLongestWithJitterBelow) {
   Breaker breaker({.seed = 7});
   int64_t now = 0;
-  breaker.OnAway(now);
+  breaker.OnAway(now, BreakerReason::kNoGateway);
   for (int64_t nominal : {200, 400, 800, 800, 800}) {
     int64_t waited = 0;
     while (breaker.Ask(now + waited) == Decision::kRefuse) waited += kMs;
     EXPECT_GE(waited, nominal * kMs * 3 / 4);
     EXPECT_LE(waited, nominal * kMs);
     now += waited;
-    EXPECT_FALSE(breaker.OnAway(now));
+    EXPECT_FALSE(breaker.OnAway(now, BreakerReason::kNoGateway));
   }
 }
 
 TEST(BreakerTest, AStragglerDoesNotEndTheProbe) {
   Breaker breaker({});
-  breaker.OnAway(0);
+  breaker.OnAway(0, BreakerReason::kNoGateway);
   EXPECT_EQ(breaker.Ask(200 * kMs), Decision::kProbe);
   EXPECT_FALSE(breaker.OnFailure(201 * kMs, 0));
   EXPECT_EQ(breaker.Ask(5000 * kMs), Decision::kRefuse);  // the probe is still on
+}
+
+TEST(BreakerTest, SaysItsStateAndWhyItOpened) {
+  Breaker breaker({});
+  EXPECT_EQ(breaker.state(), BreakerState::kClosed);
+  EXPECT_EQ(breaker.reason(), BreakerReason::kNone);
+  for (int i = 0; i < 5; ++i) breaker.OnFailure(0, 0);
+  EXPECT_EQ(breaker.state(), BreakerState::kOpen);
+  EXPECT_EQ(breaker.reason(), BreakerReason::kFailures);
+  EXPECT_EQ(breaker.Ask(200 * kMs), Decision::kProbe);
+  EXPECT_EQ(breaker.state(), BreakerState::kHalfOpen);
+  breaker.OnAway(200 * kMs, BreakerReason::kNoGateway);
+  EXPECT_EQ(breaker.state(), BreakerState::kOpen);
+  EXPECT_EQ(breaker.reason(), BreakerReason::kNoGateway);
+  breaker.OnAnswer();
+  EXPECT_EQ(breaker.state(), BreakerState::kClosed);
+  breaker.OnFailure(2000 * kMs, 900 * kMs);
+  EXPECT_EQ(breaker.reason(), BreakerReason::kSilence);
 }
 
 TEST(RetryBudgetTest, TenCallsEarnOneRetry) {

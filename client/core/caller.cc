@@ -37,6 +37,7 @@ Outcome Caller::Call(const CallRule& rule, uint64_t ns, Deadline deadline,
     if (reached) outcome = operation(attempt);
 
     const bool answered = IsAnswer(outcome.code) || attempt.used;
+    if (outcome.code == wire::Code::kUnauthenticated) link_.OnRefused(attachment, outcome);
     if (answered || deadline - began >= kFairNs) link_.Report(attachment, answered, started);
 
     if (reached && rule.needs_namespace && !reopened && !attempt.used &&

@@ -391,6 +391,7 @@ Stats ClientImpl::stats() const {
   for (size_t i = 0; i < misses_.size(); ++i) stats.misses_by_reason[i] = Load(misses_[i]);
   std::shared_ptr<Transport> transport;
   if (!Forked()) {
+    caller_->link().ReadBreaker(&stats);
     stats.staging_in_use = staging_->bytes_in_use();
     transport = caller_->link().Current();
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/client.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include <array>
 #include <numeric>
@@ -567,6 +567,97 @@ TEST_F(ClientTest, AForkedChildGetsMissesAndSpeaksOnNoConnection) {
   process = 1;  // the connection is given back here
   client_ = nullptr;
 }
+
+TEST_F(ClientTest, TheBreakersStateIsInTheStats) {
+  EXPECT_EQ(client_->stats().breaker_state, BreakerState::kClosed);
+  EXPECT_EQ(client_->stats().breaker_reason, BreakerReason::kNone);
+  gateway_.state = State::kAbsent;
+  client_->Ping(gateway_.In(100));
+  EXPECT_EQ(client_->stats().breaker_state, BreakerState::kOpen);
+  EXPECT_EQ(client_->stats().breaker_reason, BreakerReason::kNoGateway);
+  EXPECT_EQ(client_->stats().breaker_opens, 1u);
+  gateway_.Restart();
+  gateway_.AdvanceMs(1000);
+  EXPECT_TRUE(client_->Ping(gateway_.In(100)).ok());
+  EXPECT_EQ(client_->stats().breaker_state, BreakerState::kClosed);
+  EXPECT_EQ(client_->stats().breaker_reason, BreakerReason::kNoGateway);
+}
+
+// The local door refuses a token when it is connected to, gRPC at each call.
+class RefusedTokenTest : public ClientTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  void SetUp() override {
+    ClientEnv env = gateway_.Env();
+    env.read_token = [this](const std::string&, std::string* token) {
+      ++looks_;
+      *token = in_file_;
+      return std::string();
+    };
+    gateway_.wanted_token = "good";
+    std::string error;
+    client_ = CreateClient({.transport = GetParam(),
+                            .local_socket = "/run/door",
+                            .grpc_target = "unix:/g",
+                            .token_file = "/token"},
+                           env, &error);
+    ASSERT_NE(client_, nullptr) << error;
+  }
+  std::string in_file_ = "bad";
+  int looks_ = 0;
+};
+
+TEST_P(RefusedTokenTest, IsNoOutageAndNotAskedAboutAgainAtOnce) {
+  const uint64_t ns = Open();
+  EXPECT_NE(ns, 0u);  // it works once the token is good
+  EXPECT_EQ(outcome_.code, Code::kUnauthenticated);
+  const int connects = gateway_.connects;
+  const size_t calls = gateway_.calls.size();
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_EQ(Get(ns, {"a"}), std::vector<Reason>{Reason::kUnauthenticated});
+    EXPECT_THAT(outcome_.message, ::testing::EndsWith("[KVG215]"));
+  }
+  EXPECT_EQ(Misses(Reason::kUnauthenticated), 20u);
+  EXPECT_EQ(gateway_.connects, connects);
+  EXPECT_EQ(gateway_.calls.size(), calls);
+  EXPECT_EQ(client_->stats().breaker_state, BreakerState::kClosed);
+  EXPECT_EQ(client_->stats().breaker_opens, 0u);
+}
+
+TEST_P(RefusedTokenTest, AnotherTokenInTheFileIsTriedWithinASecondOrTwo) {
+  const uint64_t ns = Open();
+  const int connects = gateway_.connects;
+  gateway_.AdvanceMs(1000);
+  Held(ns, "a");
+  EXPECT_EQ(outcome_.code, Code::kUnauthenticated);
+  EXPECT_EQ(gateway_.connects, connects) << "the same token was shown again";
+  const int looks = looks_;
+  Held(ns, "a");
+  EXPECT_EQ(looks_, looks) << "the file is read once a second at most";
+  in_file_ = "good";
+  gateway_.AdvanceMs(1000);
+  EXPECT_EQ(Set(ns, "a", "x"), Reason::kOk) << outcome_.message;
+}
+
+TEST_P(RefusedTokenTest, TheSameTokenIsTriedAgainAfterHalfAMinute) {
+  const uint64_t ns = Open();
+  gateway_.wanted_token = "bad";
+  gateway_.AdvanceMs(29'000);
+  EXPECT_EQ(Set(ns, "a", "x"), Reason::kUnauthenticated);
+  gateway_.AdvanceMs(1000);
+  EXPECT_EQ(Set(ns, "a", "x"), Reason::kOk) << outcome_.message;
+}
+
+TEST_P(RefusedTokenTest, AProbeThatIsRefusedClosesTheBreaker) {
+  gateway_.state = State::kAbsent;
+  const uint64_t ns = Open();
+  EXPECT_EQ(client_->stats().breaker_state, BreakerState::kOpen);
+  gateway_.Restart();
+  gateway_.AdvanceMs(1000);
+  EXPECT_EQ(Set(ns, "a", "x"), Reason::kUnauthenticated);
+  EXPECT_EQ(client_->stats().breaker_state, BreakerState::kClosed);
+}
+
+INSTANTIATE_TEST_SUITE_P(Doors, RefusedTokenTest, ::testing::Values("local", "grpc", "auto"));
 
 TEST_F(ClientTest, EveryReasonHasAName) {
   for (uint8_t i = 0; i <= static_cast<uint8_t>(Reason::kInternal); ++i) {

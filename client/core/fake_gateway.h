@@ -51,6 +51,7 @@ class FakeGateway {
   uint64_t incarnation = 1;
   std::map<std::string, std::string> values;
   Outcome open_outcome;
+  std::string wanted_token;  // empty: none. "local" asks at connect, "grpc" at each call
 
   void AdvanceMs(int64_t ms) { now += ms * 1'000'000; }
   Deadline In(int64_t ms) const { return now + ms * 1'000'000; }
@@ -73,8 +74,11 @@ class FakeGateway {
 
 class FakeTransport final : public Transport {
  public:
-  FakeTransport(FakeGateway& gateway, const char* name)
-      : gateway_(gateway), name_(name), incarnation_(gateway.incarnation) {}
+  FakeTransport(FakeGateway& gateway, const char* name, std::string token = "")
+      : gateway_(gateway),
+        name_(name),
+        incarnation_(gateway.incarnation),
+        token_(std::move(token)) {}
 
   const char* name() const override { return name_; }
   bool broken() const override { return broken_; }
@@ -210,6 +214,9 @@ class FakeTransport final : public Transport {
       broken_ = true;
       return {wire::Code::kUnavailable, true, "connection closed"};
     }
+    if (!gateway_.wanted_token.empty() && token_ != gateway_.wanted_token) {
+      return {wire::Code::kUnauthenticated, true, "token: not one"};
+    }
     if (gateway_.state == FakeGateway::State::kHung) {
       if (gateway_.now < deadline) gateway_.now = deadline;
       return {wire::Code::kDeadlineExceeded, true, "no answer"};
@@ -233,6 +240,7 @@ class FakeTransport final : public Transport {
   FakeGateway& gateway_;
   const char* const name_;
   const uint64_t incarnation_;
+  const std::string token_;
   bool broken_ = false;
   bool retired_ = false;
   bool corrupt_ = false;
@@ -245,8 +253,8 @@ inline ClientEnv FakeGateway::Env() {
   env.socket_exists = [this](const std::string& path) {
     return !path.empty() && local_socket_there;
   };
-  const auto connect = [this](const char* name, bool hung, Deadline deadline,
-                              Outcome* outcome) -> std::unique_ptr<Transport> {
+  const auto connect = [this](const char* name, const std::string& token, bool hung,
+                              Deadline deadline, Outcome* outcome) -> std::unique_ptr<Transport> {
     ++connects;
     if (state == State::kAbsent) {
       *outcome = {wire::Code::kUnavailable, false, "connection refused"};
@@ -257,13 +265,17 @@ inline ClientEnv FakeGateway::Env() {
       *outcome = {wire::Code::kDeadlineExceeded, false, "no HELLO"};
       return nullptr;
     }
-    return std::make_unique<FakeTransport>(*this, name);
+    if (!wanted_token.empty() && std::strcmp(name, "local") == 0 && token != wanted_token) {
+      *outcome = {wire::Code::kUnauthenticated, true, "token: not one"};
+      return nullptr;
+    }
+    return std::make_unique<FakeTransport>(*this, name, token);
   };
-  env.connect_local = [this, connect](const Options&, Deadline deadline, Outcome* outcome) {
-    return connect("local", local_door_hung, deadline, outcome);
+  env.connect_local = [this, connect](const Options& options, Deadline deadline, Outcome* outcome) {
+    return connect("local", options.token, local_door_hung, deadline, outcome);
   };
-  env.connect_grpc = [connect](const Options&, Deadline deadline, Outcome* outcome) {
-    return connect("grpc", false, deadline, outcome);
+  env.connect_grpc = [connect](const Options& options, Deadline deadline, Outcome* outcome) {
+    return connect("grpc", options.token, false, deadline, outcome);
   };
   env.seed = 42;
   return env;

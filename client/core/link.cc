@@ -42,6 +42,17 @@ Attachment Link::Acquire(Deadline deadline, Outcome* outcome) {
       *outcome = Late();
       return {};
     }
+    if (!refused_.ok()) {
+      *outcome = refused_;
+      if (connecting_ || now < std::min(next_look_, ask_again_)) {
+        mutex_.Unlock();
+        return {};
+      }
+      connecting_ = true;
+      mutex_.Unlock();
+      if (!MayAskAgain()) return {};
+      return Attach(Breaker::Decision::kGo, deadline, outcome);
+    }
     if (breaker_.closed() && attachment_.transport && !attachment_.transport->broken()) {
       Attachment attachment = attachment_;
       const bool upgrade = UpgradeIsDue(now);
@@ -56,7 +67,7 @@ Attachment Link::Acquire(Deadline deadline, Outcome* outcome) {
     const Breaker::Decision decision = breaker_.Ask(now);
     // A connect of before the opening may still be on its way: one at a time.
     if (decision == Breaker::Decision::kRefuse || connecting_) {
-      if (decision == Breaker::Decision::kProbe) breaker_.OnAway(now);
+      if (decision == Breaker::Decision::kProbe) breaker_.OnAway(now, breaker_.reason());
       mutex_.Unlock();
       *outcome = Away(ErrorId::kBreakerOpen, "the gateway is away (breaker open)");
       return {};
@@ -87,6 +98,7 @@ Attachment Link::Upgrade(Attachment attachment, Deadline deadline) {
   connected_.NotifyAll();
   if (local) {
     Replace(std::move(local));
+    shown_token_ = options.token;
     return attachment_;
   }
   next_upgrade_ = env_.now() + upgrade_pause_;
@@ -98,6 +110,7 @@ void Link::Replace(std::unique_ptr<Transport> fresh) {
   if (attachment_.transport) attachment_.transport->Retire();
   if (attachment_.id != 0) reconnects_.fetch_add(1, std::memory_order_relaxed);
   attachment_ = Attachment{std::move(fresh), attachment_.id + 1};
+  refused_ = Outcome{};
   upgrade_pause_ = kUpgradePauseNs;
   next_upgrade_ = env_.now() + upgrade_pause_;
 }
@@ -117,6 +130,7 @@ Attachment Link::Attach(Breaker::Decision decision, Deadline deadline, Outcome* 
   bool usable = kept.transport && !kept.transport->broken() && Answers(*kept.transport, until);
   const bool silent = kept.transport && !usable && !kept.transport->broken();
   std::unique_ptr<Transport> fresh;
+  Options options = options_;
   if (silent) {
     *outcome = Away(ErrorId::kGatewaySilent, "the gateway does not answer");
   } else if (!usable) {
@@ -126,20 +140,25 @@ Attachment Link::Attach(Breaker::Decision decision, Deadline deadline, Outcome* 
     // Callers may hold it for long yet, for staging memory that lies in it.
     if (kept.transport) kept.transport->Retire();
     kept.transport = nullptr;
-    fresh = Connect(until, outcome);
+    if (WithToken(&options, outcome)) fresh = Connect(options, until, outcome);
     if (!fresh && outcome->ok()) *outcome = Away(ErrorId::kNoGateway, "no connection");
   }
 
   MutexLock lock(mutex_);
   connecting_ = false;
+  refused_ = Outcome{};
   if (fresh) {
     Replace(std::move(fresh));
+    shown_token_ = options.token;
     usable = true;
   }
-  if (!usable) {
-    CountOpening(breaker_.OnAway(env_.now()));
-  } else if (decision == Breaker::Decision::kProbe) {
-    breaker_.OnAnswer();
+  if (usable || outcome->code == wire::Code::kUnauthenticated) {
+    if (!usable) Refuse(*outcome, options.token);
+    if (decision == Breaker::Decision::kProbe) breaker_.OnAnswer();
+  } else {
+    const bool late = silent || outcome->code == wire::Code::kDeadlineExceeded;
+    CountOpening(
+        breaker_.OnAway(env_.now(), late ? BreakerReason::kNoAnswer : BreakerReason::kNoGateway));
   }
   connected_.NotifyAll();
   return usable ? attachment_ : Attachment{};
@@ -150,9 +169,8 @@ bool Link::Answers(Transport& transport, Deadline deadline) const {
   return code != wire::Code::kUnavailable && code != wire::Code::kDeadlineExceeded;
 }
 
-std::unique_ptr<Transport> Link::Connect(Deadline deadline, Outcome* outcome) const {
-  Options options = options_;
-  if (!WithToken(&options, outcome)) return nullptr;
+std::unique_ptr<Transport> Link::Connect(const Options& options, Deadline deadline,
+                                         Outcome* outcome) const {
   const bool has_grpc = !options_.grpc_target.empty();
   *outcome = Away(ErrorId::kNoGateway, "no local socket at '" + options_.local_socket + "'");
   if (options_.transport != "grpc" && env_.socket_exists(options_.local_socket)) {
@@ -162,6 +180,8 @@ std::unique_ptr<Transport> Link::Connect(Deadline deadline, Outcome* outcome) co
     const Deadline until = last ? deadline : now + (deadline - now) / 2;
     *outcome = Outcome{};
     if (auto local = env_.connect_local(options, until, outcome)) return local;
+    // The other door would refuse the same token.
+    if (outcome->code == wire::Code::kUnauthenticated) return nullptr;
   }
   if (options_.transport == "local" || !has_grpc) return nullptr;
   *outcome = Outcome{};
@@ -187,6 +207,47 @@ void Link::Report(const Attachment& attachment, bool answered, int64_t started) 
   } else {
     CountOpening(breaker_.OnFailure(env_.now(), started));
   }
+}
+
+void Link::OnRefused(const Attachment& attachment, const Outcome& outcome) {
+  {
+    MutexLock lock(mutex_);
+    if (attachment.id != attachment_.id || attachment_.transport == nullptr) return;
+    Refuse(outcome, shown_token_);
+    attachment_.transport = nullptr;
+  }
+  attachment.transport->Retire();
+}
+
+void Link::Refuse(const Outcome& outcome, std::string token) {
+  const int64_t now = env_.now();
+  refused_ = outcome;
+  refused_.sent = false;  // of the calls that will be answered with it
+  refused_.message = wire::Tagged(wire::ErrorOf(outcome.code), std::move(refused_.message));
+  refused_token_ = std::move(token);
+  ask_again_ = now + kRefusedPauseNs;
+  next_look_ = options_.token_file.empty() ? ask_again_ : now + kTokenLookNs;
+}
+
+bool Link::MayAskAgain() {
+  mutex_.Lock();
+  const bool due = env_.now() >= ask_again_;
+  const std::string before = refused_token_;
+  mutex_.Unlock();
+  Options options = options_;
+  Outcome outcome;
+  if (due || (WithToken(&options, &outcome) && options.token != before)) return true;
+  MutexLock lock(mutex_);
+  next_look_ = env_.now() + kTokenLookNs;
+  connecting_ = false;
+  connected_.NotifyAll();
+  return false;
+}
+
+void Link::ReadBreaker(Stats* stats) const {
+  MutexLock lock(mutex_);
+  stats->breaker_state = breaker_.state();
+  stats->breaker_reason = breaker_.reason();
 }
 
 std::shared_ptr<Transport> Link::Current() const {

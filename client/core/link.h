@@ -7,7 +7,10 @@
 //  1. Acquire returns by its deadline. While one caller connects for the first time, others wait
 //     for it; while one caller probes a gateway that was away, others are refused at once.
 //  2. An attachment that broke is never handed out again, and is retired before another is made.
-//  3. With `auto`, a client that had to take gRPC looks for the local door again now and then, and
+//  3. A gateway that refuses the token is not away: the breaker is left alone, and callers get its
+//     words at once. It is asked again when the token file has another token (looked at once in
+//     kTokenLookNs, by one caller) or after kRefusedPauseNs.
+//  4. With `auto`, a client that had to take gRPC looks for the local door again now and then, and
 //     moves over; a call pays at most kUpgradeNs for that.
 // Threads: thread-safe; no lock is held while a transport works. None of its own.
 // Ownership: callers hold the transport for as long as their call lasts.
@@ -37,6 +40,9 @@ class Link {
   static constexpr int64_t kUpgradePauseNs = 1'000'000'000;
   static constexpr int64_t kUpgradePauseMaxNs = 60'000'000'000;
 
+  static constexpr int64_t kTokenLookNs = 1'000'000'000;
+  static constexpr int64_t kRefusedPauseNs = 30'000'000'000;
+
   Link(const Options& options, const ClientEnv& env);
 
   // The attachment to use for a call that must end by `deadline`, or none and *outcome.
@@ -44,6 +50,12 @@ class Link {
 
   // Tells how a call on `attachment` went. `answered`: the gateway said something.
   void Report(const Attachment& attachment, bool answered, int64_t started);
+
+  // A call on `attachment` was answered that the token is not good.
+  void OnRefused(const Attachment& attachment, const Outcome& outcome);
+
+  // Fills the breaker's gauges.
+  void ReadBreaker(Stats* stats) const;
 
   // What is attached now, without connecting.
   std::shared_ptr<Transport> Current() const;
@@ -56,7 +68,12 @@ class Link {
   Attachment Upgrade(Attachment attachment, Deadline deadline);
   void Replace(std::unique_ptr<Transport> fresh) KVGATE_REQUIRES(mutex_);
   Attachment Attach(Breaker::Decision decision, Deadline deadline, Outcome* outcome);
-  std::unique_ptr<Transport> Connect(Deadline deadline, Outcome* outcome) const;
+  std::unique_ptr<Transport> Connect(const Options& options, Deadline deadline,
+                                     Outcome* outcome) const;
+  // Whether it is time to ask a gateway again that refused the token. Called by the one caller that
+  // set connecting_; false: it is not set any more.
+  bool MayAskAgain();
+  void Refuse(const Outcome& outcome, std::string token) KVGATE_REQUIRES(mutex_);
   // With the token that the file has now; false with *outcome set when it has none.
   bool WithToken(Options* options, Outcome* outcome) const;
   bool Answers(Transport& transport, Deadline deadline) const;
@@ -77,6 +94,12 @@ class Link {
   Breaker breaker_ KVGATE_GUARDED_BY(mutex_);
   Attachment attachment_ KVGATE_GUARDED_BY(mutex_);
   bool connecting_ KVGATE_GUARDED_BY(mutex_) = false;
+  // The words of a gateway that refused `refused_token_`; ok: none did since the last connect.
+  Outcome refused_ KVGATE_GUARDED_BY(mutex_);
+  std::string refused_token_ KVGATE_GUARDED_BY(mutex_);
+  std::string shown_token_ KVGATE_GUARDED_BY(mutex_);  // by the attachment
+  int64_t ask_again_ KVGATE_GUARDED_BY(mutex_) = 0;
+  int64_t next_look_ KVGATE_GUARDED_BY(mutex_) = 0;
   int64_t next_upgrade_ KVGATE_GUARDED_BY(mutex_) = 0;
   int64_t upgrade_pause_ KVGATE_GUARDED_BY(mutex_) = kUpgradePauseNs;
 };

@@ -6,19 +6,29 @@
 namespace kvgate::client {
 namespace {
 
-constexpr std::array<std::string_view, 22> kNames = {
-    "ok",        "not_held",   "not_ready",    "not_sent",     "unpinned",  "stale_token",
-    "corrupt",   "io_error",   "deadline",     "unavailable",  "refused",   "revoked",
-    "checksum",  "overloaded", "wrong_size",   "not_admitted", "data_loss", "no_space",
-    "timed_out", "too_large",  "already_held", "internal",
+constexpr std::array<std::string_view, 23> kNames = {
+    "ok",        "not_held",   "not_ready",    "not_sent",     "unpinned",        "stale_token",
+    "corrupt",   "io_error",   "deadline",     "unavailable",  "refused",         "revoked",
+    "checksum",  "overloaded", "wrong_size",   "not_admitted", "data_loss",       "no_space",
+    "timed_out", "too_large",  "already_held", "internal",     "unauthenticated",
 };
-static_assert(kNames.size() == static_cast<size_t>(Reason::kInternal) + 1);
+static_assert(kNames.size() == static_cast<size_t>(Reason::kUnauthenticated) + 1);
+
+constexpr std::array<std::string_view, 5> kBreakerNames = {
+    "none", "no_gateway", "no_answer", "failures", "silence",
+};
+static_assert(kBreakerNames.size() == static_cast<size_t>(BreakerReason::kSilence) + 1);
 
 }  // namespace
 
 std::string_view ReasonName(Reason reason) {
   const auto number = static_cast<size_t>(reason);
   return number < kNames.size() ? kNames[number] : "unknown";
+}
+
+std::string_view BreakerReasonName(BreakerReason reason) {
+  const auto number = static_cast<size_t>(reason);
+  return number < kBreakerNames.size() ? kBreakerNames[number] : "unknown";
 }
 
 Reason ReasonOf(wire::Code code) {
@@ -42,8 +52,9 @@ Reason ReasonOf(wire::Code code) {
     case wire::Code::kFailedPrecondition:
     case wire::Code::kOutOfRange:
     case wire::Code::kUnimplemented:
-    case wire::Code::kUnauthenticated:
       return Reason::kRefused;
+    case wire::Code::kUnauthenticated:
+      return Reason::kUnauthenticated;
     case wire::Code::kUnknown:
     case wire::Code::kInternal:
       return Reason::kInternal;

@@ -21,7 +21,6 @@
 namespace kvgate::client {
 namespace {
 
-constexpr int64_t kTokenPauseNs = 1'000'000'000;
 constexpr int kKeepaliveTimeMs = 10'000;
 constexpr int kKeepaliveTimeoutMs = 3'000;
 
@@ -98,8 +97,7 @@ class ConnectionImpl final : public GrpcConnection {
   ConnectionImpl(std::shared_ptr<grpc::Channel> channel, const std::string& token)
       : channel_(std::move(channel)),
         stub_(channel_),
-        bearer_(token.empty() ? "" : "Bearer " + token),
-        since_(MonotonicNow()) {}
+        bearer_(token.empty() ? "" : "Bearer " + token) {}
 
   Outcome Call(const char* method, grpc::ByteBuffer* request, Deadline deadline,
                grpc::ByteBuffer* response) override;
@@ -113,7 +111,6 @@ class ConnectionImpl final : public GrpcConnection {
   const std::shared_ptr<grpc::Channel> channel_;
   grpc::TemplatedGenericStub<grpc::ByteBuffer, grpc::ByteBuffer> stub_;
   const std::string bearer_;
-  const int64_t since_;
   std::atomic<bool> broken_{false};
 };
 
@@ -137,9 +134,6 @@ Outcome ConnectionImpl::Call(const char* method, grpc::ByteBuffer* request, Dead
   const wire::Code code = wire::CodeFromWire(call->status.error_code());
   // An UNAVAILABLE of a server that drains comes over a connection that stands.
   if (code == wire::Code::kUnavailable && broken()) {
-    broken_.store(true, std::memory_order_relaxed);
-  }
-  if (code == wire::Code::kUnauthenticated && MonotonicNow() - since_ > kTokenPauseNs) {
     broken_.store(true, std::memory_order_relaxed);
   }
   return Outcome{code, connected, call->status.error_message()};

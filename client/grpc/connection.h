@@ -27,8 +27,7 @@ class GrpcConnection {
   virtual ~GrpcConnection() = default;
 
   // Null with *outcome set when there is no server, or none by the deadline.
-  // Each call shows `token` where it is not empty. When the server refuses it, the connection
-  // breaks (once it is a second old), so that the next one is made with the token of then.
+  // Each call shows `token` where it is not empty.
   static std::unique_ptr<GrpcConnection> Connect(const std::string& target,
                                                  const std::string& token, Deadline deadline,
                                                  Outcome* outcome);

@@ -304,9 +304,10 @@ rate(kvgate_tokens_saved_total[5m])
 histogram_quantile(0.99, sum by (le, rpc) (rate(kvgate_request_seconds_bucket[5m])))
 ```
 
-Whether a client's breaker is open, the daemon cannot see. The vLLM connector counts on vLLM's own
-page: `vllm:kvgate_connector_total{what="load_miss_unavailable"}` rises while there is no gateway or the
-breaker is open.
+Whether a client's breaker is open, the daemon cannot see. The vLLM connector says so on vLLM's own
+page: `vllm:kvgate_connector_breaker_state{role="scheduler"}` (and `worker`) is 0 closed, 1 half-open,
+2 open; `vllm:kvgate_connector_total{what="breaker_opens"}` counts, `what="breaker_opens_no_gateway"` and
+its like say why, and `what="load_miss_unavailable"` rises while there is no gateway.
 
 ## With labels (scraped only)
 

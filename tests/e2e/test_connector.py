@@ -16,7 +16,7 @@ import torch
 from conftest import Daemon
 from driver import BLOCK, BLOCKS, LAYERS, PAGE_BYTES
 from engine import WAIT_S
-from kvgate import Client
+from kvgate import Client, Code
 from kvgate.vllm.connector import KvgateConnector
 from kvgate.vllm.identity import Unsupported, build_identity, weights_digest
 from kvgate.vllm.messages import StepMetadata
@@ -183,6 +183,54 @@ def test_each_counter_is_a_label_on_the_prometheus_page(config: Any) -> None:
         if sample.name.endswith("_total")
     }
     assert values == {"loads": 3, "load_ms_sum": 1.5}
+
+
+def test_the_breakers_state_is_on_the_page_through_an_outage(config: Any, daemon: Daemon) -> None:
+    registry = CollectorRegistry()
+    types = {kind: partial(kind, registry=registry) for kind in (Counter, Gauge, Histogram)}
+    metrics = KvgateConnector.build_prom_metrics(config, types, ["engine"], {0: ["0"]})
+
+    def shown(role: str) -> float | None:
+        labels = {"engine": "0", "role": role}
+        return registry.get_sample_value("vllm:kvgate_connector_breaker_state", labels)
+
+    connector = make(config, transfer(daemon))
+    client = connector.scheduler._gateway.client
+    assert shown("scheduler") == shown("worker") == 0
+    daemon.kill()
+    while client.ping(timeout_ms=100) == 0 or client.stats().breaker_state != 2:
+        pass
+    told = connector.get_kv_connector_stats()
+    assert told.data["breaker_state_scheduler"] == 2 and told.data["breaker_opens"] == 1
+    assert told.data[f"breaker_opens_{client.stats().breaker_reason}"] == 1
+    metrics.observe(told.data)
+    assert (shown("scheduler"), shown("worker")) == (2, 0)
+    # While it is open each report says so, and no sum is made of it.
+    again = told.aggregate(connector.get_kv_connector_stats())
+    assert again.data["breaker_state_scheduler"] == 2
+    daemon.start()
+    while client.ping(timeout_ms=1000) != 0:
+        pass
+    told = connector.get_kv_connector_stats()
+    assert told.data["breaker_state_scheduler"] == 0
+    metrics.observe(told.data)
+    assert shown("scheduler") == 0
+    assert connector.get_kv_connector_stats() is None
+    connector.shutdown()
+
+
+def test_a_token_that_is_refused_is_said_once_and_turns_nothing_off(
+    config: Any, daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    connector = make(config, transfer(daemon))
+    gateway = connector.scheduler._gateway
+    for code in (Code.UNAUTHENTICATED, Code.UNAUTHENTICATED, Code.UNAVAILABLE):
+        gateway.learn_token(code, "token: none")
+    said = [r for r in caplog.records if "refuses this engine's token" in r.getMessage()]
+    assert len(said) == 1 and said[0].getMessage().endswith("[KVG215]")
+    gateway._namespace = gateway._namespace._replace(code=Code.UNAUTHENTICATED)
+    assert gateway.refused() == ""
+    connector.shutdown()
 
 
 # ---- nothing keeps the engine from starting ----------------------------------------------------

@@ -12,7 +12,7 @@ import harness
 import pytest
 from client_world import connect, eventually, keys, load, store, values
 from harness import pb
-from kvgate import Code
+from kvgate import BreakerState, Code, Reason
 
 RED, BLUE, NEXT = "red-token-0123456789", "blue-token-0123456789", "n" * 200
 
@@ -126,6 +126,28 @@ def test_a_client_shows_its_token(daemon, transport):
             ns = opened(client)
             assert ns.code == Code.UNAUTHENTICATED and BLUE not in ns.error
             assert "wants" in ns.error
+
+
+@pytest.mark.parametrize("transport", client_world.TRANSPORTS)
+def test_a_refused_token_is_no_outage_and_the_file_puts_it_right(daemon, tmp_path, transport):
+    own = tmp_path / "own"
+    own.write_text(f"{BLUE}\n")
+    with kvgate_client(daemon, transport, token_file=str(own)) as client:
+        ns = opened(client)
+        assert ns.code == Code.UNAUTHENTICATED and ns.error.endswith("[KVG215]")
+        asked = daemon.stats("door_tokens")["door_tokens_wrong_total"]
+        for _ in range(20):
+            missed = client.get(ns, keys(1), 1, timeout_ms=1000)
+            assert (missed, missed.code) == ([None], Code.UNAUTHENTICATED)
+        stats = client.stats()
+        assert (stats.breaker_state, stats.breaker_opens) == (BreakerState.CLOSED, 0)
+        assert stats.breaker_reason == "none"
+        assert stats.misses_by_reason == {Reason.UNAUTHENTICATED: 20}
+        assert daemon.stats("door_tokens")["door_tokens_wrong_total"] == asked
+        own.write_text(f"{RED}\n")
+        eventually(lambda: {r.name for r in store(client, ns, keys(1), [b"v"])} == {"OK"})
+    with kvgate_client(daemon, transport, token=RED) as client:
+        assert load(client, opened(client), keys(1), 1) == [b"v"]
 
 
 @pytest.mark.parametrize("transport", client_world.TRANSPORTS)

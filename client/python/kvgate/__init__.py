@@ -14,6 +14,7 @@ from kvgate.identity import GroupKind, Identity, KvGroup
 from kvgate.pieces import PieceTable
 from kvgate.types import (
     Advice,
+    BreakerState,
     Code,
     Durability,
     Feature,
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Advice",
+    "BreakerState",
     "Client",
     "Code",
     "Durability",

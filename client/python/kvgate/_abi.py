@@ -213,6 +213,8 @@ class Stats(Struct):
         ("misses_by_reason", c_uint64 * 32),
         ("staging_in_use", c_uint64),
         ("transport", ctypes.c_char * 8),
+        ("breaker_state", c_uint32),
+        ("breaker_reason", ctypes.c_char * 20),
     ]
 
 

@@ -20,6 +20,7 @@ from kvgate.identity import Identity
 from kvgate.pieces import KeyTable, Pieces, PieceTable, ValueMemory, bytes_address
 from kvgate.types import (
     Advice,
+    BreakerState,
     Code,
     Durability,
     GetResult,
@@ -528,6 +529,8 @@ class Client:
             misses_by_reason={reason: count for reason, count in misses.items() if count},
             staging_in_use=raw.staging_in_use,
             transport=raw.transport.decode(),
+            breaker_state=BreakerState(raw.breaker_state),
+            breaker_reason=raw.breaker_reason.decode(),
         )
 
 

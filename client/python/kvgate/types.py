@@ -113,6 +113,15 @@ class Reason(IntEnum):
     TOO_LARGE = 19
     ALREADY_HELD = 20
     INTERNAL = 21
+    UNAUTHENTICATED = 22
+
+
+class BreakerState(IntEnum):
+    """Whether calls try the gateway: yes, one of them, or none for now."""
+
+    CLOSED = 0
+    HALF_OPEN = 1
+    OPEN = 2
 
 
 class Feature(IntEnum):
@@ -294,3 +303,6 @@ class Stats(NamedTuple):
     misses_by_reason: dict[Reason, int]
     staging_in_use: int
     transport: str  # "local", "grpc", "none" at this moment
+    breaker_state: BreakerState  # at this moment
+    # Of the last opening: "none", "no_gateway", "no_answer", "failures", "silence".
+    breaker_reason: str

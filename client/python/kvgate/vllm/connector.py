@@ -208,7 +208,7 @@ class KvgateConnector(KVConnectorBase_V1):
 
     def get_kv_connector_stats(self) -> KvgateStats | None:
         side = self.worker or self.scheduler
-        return None if side is None else side.recorder.take()
+        return None if side is None else side.take_stats()
 
     @classmethod
     def build_kv_connector_stats(cls, data: dict[str, Any] | None = None) -> KvgateStats:

@@ -35,6 +35,7 @@ class Gateway:
         self.identity_digest = identity.digest()
         self._settings = settings
         self._lock = threading.Lock()
+        self._token_refused = False
         self._namespace = self._open()  # guarded by _lock when it is replaced
         self._log_opened(role)
 
@@ -61,8 +62,23 @@ class Gateway:
         """Why the gateway will not serve this identity; empty while it does or is away."""
         namespace = self._namespace
         final = {Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION, Code.PERMISSION_DENIED}
-        final |= {Code.UNAUTHENTICATED}  # anything else may pass
+        # Anything else may pass: an outage ends, a token is put right.
         return f"{namespace.code.name}: {namespace.error}" if namespace.code in final else ""
+
+    def learn_token(self, code: Code, error: str) -> None:
+        """Says once that the gateway refuses the token, and once that it takes it again."""
+        refused = code == Code.UNAUTHENTICATED
+        if refused and not self._token_refused:
+            logger.error(
+                "kvgate: the gateway refuses this engine's token (%s); the engine computes "
+                "everything until token_file (or KVGATE_TOKEN_FILE) has one that it takes: looked "
+                "at each second, and asked again every 30 s [KVG215]",
+                error,
+            )
+        elif code == Code.OK and self._token_refused:
+            logger.info("kvgate: the gateway takes this engine's token")
+        if refused or code == Code.OK:
+            self._token_refused = refused
 
     def _log_opened(self, role: str) -> None:
         namespace = self._namespace
@@ -74,6 +90,8 @@ class Gateway:
                 self.identity_digest.hex()[:16],
                 namespace.disk_mode or "none",
             )
+        elif namespace.code == Code.UNAUTHENTICATED:
+            self.learn_token(namespace.code, namespace.error)
         else:
             logger.warning(
                 "kvgate %s: the gateway does not answer (%s: %s); the engine computes everything "

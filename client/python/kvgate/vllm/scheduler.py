@@ -38,7 +38,7 @@ from kvgate.vllm.messages import (
 from kvgate.vllm.request_state import Claim, KnownKeys, Loading, RequestState
 from kvgate.vllm.seldom import SeldomLog
 from kvgate.vllm.settings import Settings
-from kvgate.vllm.stats import Recorder
+from kvgate.vllm.stats import BreakerWatch, KvgateStats, Recorder
 
 logger = init_logger("vllm.kvgate.scheduler")
 
@@ -63,6 +63,7 @@ class SchedulerSide:
         self._refuse_claims = refuse_claims
         self._errands = Background("kvgate-errands", ERRANDS_MAX)
         self.recorder = Recorder()
+        self._breaker = BreakerWatch("scheduler", self.recorder, gateway.client.stats)
         self._states: dict[str, RequestState] = {}
         self._loads: list[LoadJob] = []
         self._known = KnownKeys()
@@ -134,6 +135,7 @@ class SchedulerSide:
         )
         self.recorder.add(lookups=1, lookup_ms_sum=(time.monotonic() - start) * 1000)
         self._learn_connection()
+        self._gateway.learn_token(found.code, found.error)
         if found.code != Code.OK:
             self.recorder.add(lookup_failures=1)
             return self._as_claim(LookupResult(found.code), local, start)
@@ -400,6 +402,9 @@ class SchedulerSide:
     def _errand(self, job: Any) -> None:
         if not self._errands.submit(job):
             self.recorder.add(dropped_errands=1)
+
+    def take_stats(self) -> KvgateStats | None:
+        return self._breaker.take()
 
     def wait_errands(self, timeout_s: float) -> bool:
         return self._errands.wait_idle(timeout_s)

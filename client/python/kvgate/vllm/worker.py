@@ -23,7 +23,7 @@ from kvgate.vllm.messages import Handshake, LoadJob, StepMetadata, WorkerReport
 from kvgate.vllm.saver import Saver
 from kvgate.vllm.self_test import check_addresses
 from kvgate.vllm.settings import Settings
-from kvgate.vllm.stats import Recorder
+from kvgate.vllm.stats import BreakerWatch, KvgateStats, Recorder
 
 logger = init_logger("vllm.kvgate.worker")
 
@@ -68,6 +68,9 @@ class RefusingWorker:
         bad, self._bad_blocks = self._bad_blocks, set()
         return bad
 
+    def take_stats(self) -> KvgateStats | None:
+        return self.recorder.take()
+
     def report(self) -> WorkerReport | None:
         if self._told or not self.problem:
             return None
@@ -90,6 +93,7 @@ class WorkerSide(RefusingWorker):
         super().__init__("register_kv_caches was not called")
         self._settings = settings
         self._gateway = gateway
+        self._breaker = BreakerWatch("worker", self.recorder, gateway.client.stats)
         self._layer_names = layer_names
         self._num_blocks = num_blocks
         self._block_tokens = block_tokens
@@ -154,6 +158,9 @@ class WorkerSide(RefusingWorker):
             finished |= ended
             self._bad_blocks |= bad
         return finished
+
+    def take_stats(self) -> KvgateStats | None:
+        return self._breaker.take()
 
     def report(self) -> WorkerReport | None:
         unsaved = self.saver.take_unsaved() if self.saver else []
