@@ -2,6 +2,7 @@
 #include "gateway/gateway.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <optional>
 #include <thread>
@@ -41,6 +42,18 @@ absl::Status CannotListen(const absl::Status& why) {
   return absl::Status(why.code(),
                       wire::Tagged(wire::ErrorId::kAddressTaken, std::string(why.message())));
 }
+
+// A line for each, as far as its kind has not had its lines of this second.
+void LogStoreEvent(const storage::StoreEvent& event) {
+  static std::array<LogLimit, storage::kEventKinds> limits{LogLimit(10), LogLimit(10), LogLimit(10),
+                                                           LogLimit(10), LogLimit(10), LogLimit(10),
+                                                           LogLimit(10), LogLimit(10)};
+  LogFields fields;
+  for (const auto& [name, value] : event.details) fields.push_back({name, value});
+  const auto level = static_cast<LogLevel>(event.level);
+  LogLimited(&limits[static_cast<size_t>(event.kind)], level, "store: " + event.text, fields);
+}
+static_assert(static_cast<int>(storage::EventLevel::kInfo) == static_cast<int>(LogLevel::kInfo));
 
 class GatewayImpl final : public Gateway {
  public:
@@ -139,8 +152,9 @@ absl::Status GatewayImpl::CheckAndLock() {
 
 absl::Status GatewayImpl::OpenStore() {
   const absl::Time begin = clock_.Now();
-  absl::StatusOr<std::unique_ptr<storage::Store>> store =
-      storage::Store::Open(StoreOptionsOf(config_), &clock_);
+  storage::StoreOptions options = StoreOptionsOf(config_);
+  options.log.events = LogStoreEvent;
+  absl::StatusOr<std::unique_ptr<storage::Store>> store = storage::Store::Open(options, &clock_);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
   namespaces_ = std::make_unique<NamespaceTable>(
@@ -279,7 +293,7 @@ void GatewayImpl::LogLimits() const {
     Log(LogLevel::kInfo, absl::StrCat("limit ", part.name, " ", FormatBytes(part.bytes)));
   }
   Log(LogLevel::kInfo, absl::StrCat("limit sum ", FormatBytes(MemorySum(config_)), ", disk ",
-                                    FormatBytes(config_.disk_bytes), " over ",
+                                    FormatBytes(store_->facts().disk_made_with_bytes), " over ",
                                     config_.data_dirs.size(), " directories"));
 }
 

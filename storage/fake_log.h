@@ -210,6 +210,9 @@ class FakeLog final : public Log {
     facts.version_max = version_max_;
     return facts;
   }
+  PlaceName NameOf(Place place) const override {
+    return {.device = "fake", .segment = place.segment, .offset = place.first_page * kDiskAlign};
+  }
   double predicted_read_ms(uint64_t bytes) const override {
     return static_cast<double>(bytes) / 1e6;
   }

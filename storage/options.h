@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "storage/event.h"
 #include "storage/io/disk.h"
 
 namespace kvgate::storage {
@@ -28,6 +29,7 @@ struct LogOptions {
   uint32_t flush_delay_ms = 2;                 // …or this long
   uint64_t write_queue_bytes_max = 128 << 20;  // above 1/4 a Set waits, above all of it: VOLATILE
   bool checkpoint = true;  // RocksDB beside the first directory; false in tests only
+  EventSink events;        // of the store too; may be empty
 };
 
 struct StoreOptions {

@@ -242,7 +242,8 @@ struct StoreFacts {
   std::string disk_engine = "none";  // "io_uring", "posix"
   uint64_t disk_value_bytes_max = 0;
   uint64_t memory_bytes_max = 0, extent_bytes = 0, disk_bytes_max = 0;
-  bool loading = false;  // recovery still running: unknown keys answer kNotReady
+  uint64_t disk_made_with_bytes = 0;  // of all directories: what is used of --disk
+  bool loading = false;               // recovery still running: unknown keys answer kNotReady
   Durability default_durability = Durability::kVolatile;
 };
 

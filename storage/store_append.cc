@@ -20,7 +20,7 @@ constexpr size_t kUnwrittenMax = 65536;
 
 bool StoreImpl::QueueValue(const IndexEntry& entry, bool device, std::shared_ptr<WaitingCall> call,
                            uint32_t index, Deferred* deferred) {
-  MemorySlot& slot = table_.at(entry.memory_slot);
+  const MemorySlot& slot = table_.at(entry.memory_slot);
   const uint64_t charged = slot.block->memory().size() + kRecordOverheadBytes;
   if (append_bytes_ != 0 && append_bytes_ + charged > append_bytes_max_) return false;
   auto append = std::make_shared<Append>();
@@ -47,7 +47,7 @@ bool StoreImpl::QueueValue(const IndexEntry& entry, bool device, std::shared_ptr
   if (call != nullptr) ++call->pending;
   append->call = std::move(call);
   append_bytes_ += charged;
-  slot.write = WriteState::kQueued;
+  table_.SetWrite(entry.memory_slot, WriteState::kQueued);
   append_queue_.push_back(std::move(append));
   deferred->Add([this] { DrainAppends(); });
   return true;
@@ -130,13 +130,13 @@ void StoreImpl::ValueAppended(const Append& append, const absl::StatusOr<Place>&
   if (!entry || entry->version != meta.version) return;  // deleted or overwritten meanwhile
   if (place.ok()) index_->SetPlace(id, meta.version, Place{}, *place);
   if (entry->memory_slot == kNoMemorySlot) return;
-  MemorySlot& slot = table_.at(entry->memory_slot);
+  const MemorySlot& slot = table_.at(entry->memory_slot);
   if (place.ok()) {
-    slot.write = WriteState::kWritten;
+    table_.SetWrite(entry->memory_slot, WriteState::kWritten);
     return;
   }
   const bool later = place.status().code() == absl::StatusCode::kResourceExhausted;
-  slot.write = later ? WriteState::kWaiting : WriteState::kNone;
+  table_.SetWrite(entry->memory_slot, later ? WriteState::kWaiting : WriteState::kNone);
   if (later) KeepForLater(id);
   if (!slot.supersedes || absl::IsCancelled(place.status())) return;
   RecordMeta tombstone = meta;

@@ -2,39 +2,21 @@
 //
 // The store on simulated devices that fail, lie, lose what was not synced, and are found again.
 #include "absl/strings/str_cat.h"
-#include "storage/base/manual_clock.h"
-#include "storage/io/faulty_disk.h"
-#include "storage/io/memory_disk.h"
-#include "storage/store_test_util.h"
+#include "gmock/gmock.h"
+#include "storage/store_disk_fixture.h"
 
 namespace kvgate::storage {
 namespace {
 
-class StoreDisk : public ::testing::Test {
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ContainsRegex;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class StoreDisk : public StoreOnDisk {
  protected:
-  void SetUp() override {
-    options_.log.checkpoint = false;
-    Restart();
-  }
-  void TearDown() override {
-    if (faulty_ != nullptr) faulty_->Release();
-  }
-
-  void Restart() {
-    store_ = nullptr;
-    faulty_ = nullptr;
-    auto disk = std::make_unique<FaultyDisk>(OpenMemoryDisk(medium_));
-    faulty_ = disk.get();
-    std::vector<std::unique_ptr<Disk>> disks;
-    disks.push_back(std::move(disk));
-    auto store = Store::OpenOn(options_, &clock_, std::move(disks));
-    ASSERT_TRUE(store.ok()) << store.status();
-    store_ = std::move(*store);
-    auto ns = store_->OpenNamespace("tenant", "prod", TestIdentity());
-    ASSERT_TRUE(ns.ok()) << ns.status();
-    ns_ = ns->id;
-  }
-
   SetResult Put(std::string_view key, std::string_view value,
                 Durability durability = Durability::kLogged, SetMode mode = SetMode::kIfAbsent) {
     SetRequest request;
@@ -50,13 +32,6 @@ class StoreDisk : public ::testing::Test {
     return DeleteSync(*store_, request).status();
   }
   GetState StateOf(std::string_view key) { return GetOne(*store_, ns_, key).state; }
-
-  StoreOptions options_ = SmallOptions();
-  ManualClock clock_;
-  std::shared_ptr<MemoryMedium> medium_ = MemoryMedium::Create(64 << 20);
-  FaultyDisk* faulty_ = nullptr;  // the store's
-  std::unique_ptr<Store> store_;
-  NamespaceId ns_ = 0;
 };
 
 TEST_F(StoreDisk, ValuesOfAllSizesAreFoundAgainAfterACleanRestart) {
@@ -124,6 +99,37 @@ TEST_F(StoreDisk, AFlippedBitOnTheMediumIsAMissAndNeverABadByte) {
   // It may be computed and stored again.
   EXPECT_EQ(Put("k", value).state, SetState::kStored);
   EXPECT_EQ(TextOf(GetOne(*store_, ns_, "k").block), value);
+}
+
+TEST_F(StoreDisk, ADroppedBlockIsToldWithItsPlaceAndKey) {
+  ASSERT_EQ(Put("damaged\n", ValueOf("k", 0, 100000)).state, SetState::kStored);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  EXPECT_THAT(Told(EventKind::kRecovered),
+              ElementsAre(HasSubstr("0 blocks found in"), HasSubstr("1 blocks found in")));
+  EXPECT_THAT(Told(EventKind::kDamage), IsEmpty());
+  faulty_->Add({.kind = Fault::kBitFlip, .on_reads = true});
+  EXPECT_EQ(StateOf("damaged\n"), GetState::kCorrupt);
+  EXPECT_THAT(Told(EventKind::kDamage),
+              ElementsAre(AllOf(HasSubstr("dropped"), ContainsRegex(" segment=[0-9]+"),
+                                HasSubstr(" device="), ContainsRegex(" offset=[1-9][0-9]+"),
+                                HasSubstr(R"( key=damaged\n)"))));
+}
+
+TEST_F(StoreDisk, FailedRequestsAndAQuarantineAreTold) {
+  faulty_->Add({.kind = Fault::kError, .on_writes = true});
+  for (int i = 0; i < 10; ++i) Put(absl::StrCat("k", i), "value");
+  EXPECT_THAT(Told(EventKind::kDeviceError), Contains(HasSubstr("failed")));
+  EXPECT_THAT(Told(EventKind::kDeviceState), ElementsAre(HasSubstr("quarantined")));
+}
+
+TEST_F(StoreDisk, AFullDeviceIsTold) {
+  faulty_->Add({.kind = Fault::kError,
+                .on_writes = true,
+                .calls = 1,
+                .error = absl::ResourceExhaustedError("No space left on device")});
+  Put("k", "value");
+  EXPECT_THAT(Told(EventKind::kDeviceError), Contains(HasSubstr("No space left")));
 }
 
 TEST_F(StoreDisk, AFlipThatIsGoneAtTheSecondReadIsNoMiss) {

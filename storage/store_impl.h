@@ -212,6 +212,7 @@ class StoreImpl final : public Store, private LogOwner {
   void ReadDone(const std::shared_ptr<Load>& load, const absl::Status& status);
   void LookAgain(const std::shared_ptr<Load>& load);
   void RetryQueued(const std::shared_ptr<Load>& load);
+  void TellCorrupt(const Load& load) const;
   void EndLoad(const std::shared_ptr<Load>& load, GetState state);
   BlockRef PublishLoad(Load* load) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
@@ -294,7 +295,7 @@ class StoreImpl final : public Store, private LogOwner {
 
   absl::Mutex append_order_mu_ ABSL_ACQUIRED_BEFORE(mu_);  // one thread feeds the log at a time
 
-  Gate log_gate_;  // around calls of log_ by threads that the log does not join
+  mutable Gate log_gate_;  // around calls of log_ by threads that the log does not join
 
   Timers timers_;
   Workers workers_;

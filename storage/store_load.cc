@@ -8,12 +8,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "proto/wire/checksum.h"
 #include "storage/store_allocations.h"
 #include "storage/store_impl.h"
 
 namespace kvgate::storage {
 namespace {
+
+constexpr size_t kToldKeyBytesMax = 64;
 
 bool IsZero(std::span<const std::byte> bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
@@ -149,6 +153,29 @@ BlockRef StoreImpl::PublishLoad(Load* load) {
   return block;
 }
 
+void StoreImpl::TellCorrupt(const Load& load) const {
+  if (!options_.log.events) return;
+  PlaceName place;
+  {
+    const Gate::Pass pass(log_gate_);
+    if (pass) place = log_->NameOf(load.place);
+  }
+  // Reads by handle know no key.
+  const std::string key = load.key.empty()
+                              ? absl::StrCat("hash ", absl::Hex(load.id.hash.hi, absl::kZeroPad16),
+                                             absl::Hex(load.id.hash.lo, absl::kZeroPad16))
+                              : absl::CHexEscape(load.key.substr(0, kToldKeyBytesMax));
+  Tell(options_.log.events,
+       {.kind = EventKind::kDamage,
+        .level = EventLevel::kWarning,
+        .text = "a block was dropped: its bytes on disk do not match their checksum",
+        .details = {{"device", place.device},
+                    {"segment", absl::StrCat(place.segment)},
+                    {"offset", absl::StrCat(place.offset)},
+                    {"namespace", absl::StrCat(load.id.ns)},
+                    {"key", key}}});
+}
+
 void StoreImpl::EndLoad(const std::shared_ptr<Load>& load, GetState state) {
   Deferred deferred;
   absl::MutexLock lock(&mu_);
@@ -162,6 +189,7 @@ void StoreImpl::EndLoad(const std::shared_ptr<Load>& load, GetState state) {
   if (state == GetState::kCorrupt) {
     Count(counters_.corrupt_total);
     Departed(load->id, Departure::kCorrupt);
+    deferred.Add([this, load] { TellCorrupt(*load); });
     const std::optional<IndexEntry> entry = index_->Find(load->id);
     if (entry && entry->version == load->version && entry->place == load->place &&
         entry->memory_slot == kNoMemorySlot) {

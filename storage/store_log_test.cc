@@ -453,6 +453,17 @@ TEST_F(StoreLog, AnIndexThatFillsUpAsksTheLogForAReclaim) {
   EXPECT_EQ(Put("one too many", "value").state, SetState::kStored);
 }
 
+TEST_F(StoreLog, AnIndexFullOfBlocksInMemoryOnlyLeavesTheDiskAlone) {
+  options_.index_blocks_max = 32;
+  Restart();
+  for (int i = 0; i < 5; ++i) Put("kept" + std::to_string(i), "value");
+  for (int i = 0; i < 26; ++i) Put("k" + std::to_string(i), "value", Durability::kVolatile);
+  EXPECT_EQ(medium_->ReclaimsAsked(), 0u);
+  for (int i = 0; i < 40; ++i) Put("more" + std::to_string(i), "value", Durability::kVolatile);
+  EXPECT_EQ(medium_->ReclaimsAsked(), 0u);
+  EXPECT_EQ(StateOf("kept0"), GetState::kOk);
+}
+
 TEST_F(StoreLog, AFullIndexGivesUpColdBlocksThatAreOnlyInMemory) {
   options_.index_blocks_max = 32;
   Restart();

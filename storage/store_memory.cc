@@ -123,7 +123,11 @@ bool StoreImpl::MakeIndexRoom(Deferred* deferred) {
   if (index_->size() < max - max / kIndexSpareShare) return true;
   while (index_->size() >= max && EvictUnwritten()) {
   }
-  if (log_ != nullptr) {
+  // A reclaim frees entries of blocks on disk alone. Where most are in memory only, it would empty
+  // the disk for little: those give way instead, and the disk when there are none to give.
+  const uint64_t held = index_->size();
+  const uint64_t on_disk = held - std::min(held, table_.blocks() - table_.written());
+  if (log_ != nullptr && (on_disk >= held - on_disk || held >= max)) {
     deferred->Add([this] {
       const Gate::Pass pass(log_gate_);
       if (pass) log_->ReclaimSoon();

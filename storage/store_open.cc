@@ -6,6 +6,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "storage/base/check.h"
 #include "storage/store_impl.h"
 #include "storage/store_random.h"
@@ -96,6 +97,7 @@ absl::Status StoreImpl::Start(const LogOpener& open_log, std::vector<LockFile> l
 }
 
 absl::Status StoreImpl::Recover() {
+  const absl::Time began = clock_->Now();
   RecoveryMerge merge(index_.get());
   absl::Status status =
       log_->Recover([&merge](std::span<const RecoveredRecord> records) { merge.Add(records); });
@@ -105,6 +107,14 @@ absl::Status StoreImpl::Recover() {
   auto* real = dynamic_cast<RealClock*>(clock_);
   if (real != nullptr && cache_seconds > 0) real->SetCacheBase(cache_seconds);
   Count(counters_.recovery_dropped_total, merge.dropped());
+  StoreEvent found{.kind = EventKind::kRecovered,
+                   .text = absl::StrFormat("%d blocks found in %.3f s", index_->size(),
+                                           absl::ToDoubleSeconds(clock_->Now() - began))};
+  if (merge.dropped() > 0) {
+    found.level = EventLevel::kWarning;
+    found.details = {{"dropped_by_a_full_index", absl::StrCat(merge.dropped())}};
+  }
+  Tell(options_.log.events, found);
   absl::MutexLock lock(&mu_);
   next_version_ = std::max(merge.version_max(), log_->facts().version_max) + 1;
   return absl::OkStatus();
@@ -211,6 +221,7 @@ StoreFacts StoreImpl::facts() const {
   facts.disk_engine = log.engine;
   facts.disk_value_bytes_max = disk_value_bytes_max_;
   facts.disk_bytes_max = log.capacity_bytes;
+  facts.disk_made_with_bytes = log.made_with_bytes;
   facts.default_durability = Durability::kBuffered;
   return facts;
 }

@@ -53,7 +53,7 @@ void StoreImpl::Forget(uint32_t segment, std::span<const RecordMeta> records,
       Departed(entry->id, Departure::kReclaimed);
     } else {
       index_->SetPlace(entry->id, entry->version, places[i], Place{});
-      table_.at(entry->memory_slot).write = WriteState::kNone;
+      table_.SetWrite(entry->memory_slot, WriteState::kNone);
     }
   }
 }

@@ -198,7 +198,7 @@ SetResult StoreImpl::WriteThrough(const IndexEntry& entry, std::string key, bool
   }
   if (wanted != Durability::kVolatile) Count(counters_.set_granted_volatile_total);
   if (wanted != Durability::kVolatile && fits) {
-    table_.at(entry.memory_slot).write = WriteState::kWaiting;
+    table_.SetWrite(entry.memory_slot, WriteState::kWaiting);
     KeepForLater(entry.id);
   }
   return {SetState::kStored, Durability::kVolatile};

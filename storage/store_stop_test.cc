@@ -4,38 +4,15 @@
 #include <thread>
 
 #include "absl/time/clock.h"
-#include "storage/base/manual_clock.h"
-#include "storage/io/faulty_disk.h"
-#include "storage/io/memory_disk.h"
-#include "storage/store_test_util.h"
+#include "storage/store_disk_fixture.h"
 
 namespace kvgate::storage {
 namespace {
 
 constexpr absl::Duration kLimit = absl::Milliseconds(50);
 
-class StoreStop : public ::testing::Test {
+class StoreStop : public StoreOnDisk {
  protected:
-  void SetUp() override {
-    options_.log.checkpoint = false;
-    Restart();
-  }
-  // The destructor of a store waits for its device: by then it has come back.
-  void TearDown() override { ComeBack(); }
-
-  void Restart() {
-    store_ = nullptr;
-    auto disk = std::make_unique<FaultyDisk>(OpenMemoryDisk(medium_));
-    faulty_ = disk.get();
-    std::vector<std::unique_ptr<Disk>> disks;
-    disks.push_back(std::move(disk));
-    auto store = Store::OpenOn(options_, &clock_, std::move(disks));
-    ASSERT_TRUE(store.ok()) << store.status();
-    store_ = std::move(*store);
-    auto ns = store_->OpenNamespace("tenant", "", TestIdentity());
-    ASSERT_TRUE(ns.ok()) << ns.status();
-    ns_ = ns->id;
-  }
   void Hang() {
     faulty_->Add({.kind = Fault::kDelay, .on_reads = true, .on_writes = true, .on_syncs = true});
   }
@@ -46,10 +23,6 @@ class StoreStop : public ::testing::Test {
       std::this_thread::yield();
     }
   }
-  void ComeBack() {
-    faulty_->Clear();
-    faulty_->Release();
-  }
   SetRequest OneLogged(std::string_view key) {
     SetRequest request;
     request.ns = ns_;
@@ -57,13 +30,6 @@ class StoreStop : public ::testing::Test {
     request.items.push_back({.key = key, .value = {BytesOf("value")}});
     return request;
   }
-
-  StoreOptions options_ = SmallOptions();
-  ManualClock clock_;
-  std::shared_ptr<MemoryMedium> medium_ = MemoryMedium::Create(64 << 20);
-  FaultyDisk* faulty_ = nullptr;  // the store's
-  std::unique_ptr<Store> store_;
-  NamespaceId ns_ = 0;
 };
 
 TEST_F(StoreStop, ASetThatWaitsForTheDeviceHearsThatItTimedOut) {

@@ -41,6 +41,7 @@ enum class ErrorId : uint16_t {
   kNoIoUring = 120,
   kServiceManager = 121,
   kStopTooLong = 122,
+  kDiskBelowMade = 123,
 
   kBadField = 200,
   kBadKey = 201,

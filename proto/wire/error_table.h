@@ -95,6 +95,11 @@ inline constexpr ErrorEntry kErrorTable[] = {
      "Something hung, so that the stop took longer than its limit and the daemon ended itself. "
      "What was acknowledged as LOGGED is on disk.",
      "Look for a hung device (dmesg); raise `--drain-ms` if calls are long."},
+    {kDiskBelowMade, "disk-below-made",
+     "`--disk` is smaller than the size that the data directories were made with, which is fixed "
+     "then. Nothing in them was changed.",
+     "Leave `--disk` out, which takes the size that is there; or give an empty directory, or give "
+     "up what is stored by removing `kvgate.data`."},
 
     // ---- requests
     {kBadField, "bad-field", "A field of a request has a value that is not allowed.",

@@ -129,6 +129,12 @@ absl::Status SyncDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
+uint64_t FileBytes(const std::string& path) {
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return 0;
+  return static_cast<uint64_t>(info.st_size);
+}
+
 bool PathExists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path) {

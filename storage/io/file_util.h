@@ -48,6 +48,8 @@ class UniqueFd {
 absl::Status MakeDirectory(const std::string& path);
 absl::Status SyncDirectory(const std::string& path);
 bool PathExists(const std::string& path);
+// Of a regular file; 0: it is none, or not there.
+uint64_t FileBytes(const std::string& path);
 // Names in a directory, sorted, without "." and "..".
 absl::StatusOr<std::vector<std::string>> ListDirectory(const std::string& path);
 // Removes a file or an empty directory; a path that does not exist is fine.

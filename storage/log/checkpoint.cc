@@ -182,6 +182,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
   if (absl::IsFailedPrecondition(status) || absl::IsResourceExhausted(status)) return status;
   if (!status.ok()) {
     // Corrupt, unreadable or another set's: the footers have all that matters.
+    out->lost_why_ = std::string(status.message());
     if (absl::Status s = out->Empty(); !s.ok()) return s;
   }
   return out;

@@ -33,6 +33,9 @@ class Checkpoint {
                                                           LogCounters* counters);
   ~Checkpoint();
 
+  // Why Open emptied it; empty: it was new or whole.
+  const std::string& lost_why() const { return lost_why_; }
+
   using SegmentVisitor =
       std::function<void(uint32_t device, uint32_t segment, std::string_view image)>;
   absl::Status Load(const SegmentVisitor& visit, std::vector<NamespaceRecord>* namespaces);
@@ -50,6 +53,7 @@ class Checkpoint {
   absl::Status Counted(absl::Status status, uint64_t bytes);
 
   const std::string directory_;
+  std::string lost_why_;  // constant once open
   const Uuid set_uuid_;
   const std::unique_ptr<Impl> impl_;
   LogCounters* const counters_;

@@ -11,6 +11,7 @@
 #include "storage/base/aligned_buffer.h"
 #include "storage/base/check.h"
 #include "storage/log/format_codec.h"
+#include "storage/log/made_with.h"
 
 namespace kvgate::storage {
 
@@ -33,18 +34,19 @@ bool DeviceHealth::Allows(absl::Time now) {
                                next, now_ns + absl::ToInt64Nanoseconds(kProbeEvery));
 }
 
-void DeviceHealth::Report(const absl::Status& status, absl::Time now) {
+DeviceHealth::Change DeviceHealth::Report(const absl::Status& status, absl::Time now) {
   if (status.ok()) {
-    failures_.store(0, std::memory_order_relaxed);
-    return;
+    return failures_.exchange(0, std::memory_order_relaxed) >= kFailuresMax ? Change::kBack
+                                                                            : Change::kNone;
   }
   if (absl::IsDeadlineExceeded(status) || absl::IsCancelled(status) ||
-      absl::IsInvalidArgument(status) || absl::IsResourceExhausted(status)) {
-    return;
+      absl::IsInvalidArgument(status)) {
+    return Change::kNone;
   }
-  if (failures_.fetch_add(1) + 1 == kFailuresMax) {
-    next_probe_ns_.store(absl::ToUnixNanos(now + kProbeEvery));
-  }
+  if (absl::IsResourceExhausted(status)) return Change::kFailed;
+  if (failures_.fetch_add(1) + 1 != kFailuresMax) return Change::kFailed;
+  next_probe_ns_.store(absl::ToUnixNanos(now + kProbeEvery));
+  return Change::kOffline;
 }
 
 namespace {
@@ -211,6 +213,28 @@ absl::Status WriteSegmentHeaders(Disk& disk, const Superblock& superblock, const
   return disk.SyncSync();
 }
 
+// The copies that are not as they should be, one at a time, so that two good ones always stay.
+absl::Status MendSuperblocks(Disk& disk, const Superblock& superblock, const EventSink& events) {
+  AlignedBuffer page(kPageBytes), good(kPageBytes);
+  EncodeSuperblock(superblock, std::span<std::byte, kPageBytes>(good.data(), kPageBytes));
+  for (uint64_t offset : SuperblockOffsets(superblock.device_bytes)) {
+    if (absl::Status s = disk.ReadSync(offset, page.span()); !s.ok()) return s;
+    if (std::memcmp(page.data(), good.data(), kPageBytes) == 0) continue;
+    absl::Status mended = disk.WriteSync(offset, good.span());
+    if (mended.ok()) mended = disk.SyncSync();
+    // The others are enough to start.
+    Tell(events,
+         {.kind = EventKind::kSuperblock,
+          .level = EventLevel::kWarning,
+          .text = mended.ok() ? "a copy of the superblock was damaged: written anew from the others"
+                              : absl::StrCat("a copy of the superblock is damaged and could not be "
+                                             "written anew: ",
+                                             mended.message()),
+          .details = {{"device", disk.name()}, {"offset", absl::StrCat(offset)}}});
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<Superblock>> PlanFormat(const LogOptions& options,
                                                    const std::vector<std::unique_ptr<Disk>>& disks,
                                                    const std::vector<Found>& found,
@@ -293,6 +317,15 @@ absl::Status CheckOptions(const LogOptions& options,
 
 }  // namespace
 
+absl::StatusOr<std::optional<MadeWith>> ReadMadeWith(Disk& disk) {
+  if (disk.bytes() < kSegmentsStart + kDeviceTailBytes) return std::nullopt;
+  absl::StatusOr<Found> found = ReadSuperblocks(disk);
+  if (!found.ok()) return found.status();
+  if (found->kind != Found::kReady) return std::nullopt;
+  return MadeWith{.device_bytes = found->superblock.device_bytes,
+                  .devices = found->superblock.count};
+}
+
 absl::StatusOr<DeviceSet> OpenDeviceSet(const LogOptions& options,
                                         std::vector<std::unique_ptr<Disk>> disks,
                                         const Clock& clock) {
@@ -312,7 +345,11 @@ absl::StatusOr<DeviceSet> OpenDeviceSet(const LogOptions& options,
     superblocks = *std::move(written);
   } else {
     if (absl::Status s = CheckMembers(disks, found); !s.ok()) return s;
-    for (const Found& f : found) superblocks.push_back(f.superblock);
+    for (size_t i = 0; i < disks.size(); ++i) {
+      absl::Status mended = MendSuperblocks(*disks[i], found[i].superblock, options.events);
+      if (!mended.ok()) return mended;
+      superblocks.push_back(found[i].superblock);
+    }
   }
   DeviceSet set{.set_uuid = superblocks[0].set_uuid,
                 .segment_bytes = superblocks[0].segment_bytes,
@@ -326,6 +363,7 @@ absl::StatusOr<DeviceSet> OpenDeviceSet(const LogOptions& options,
     device->uuid = sb.device_uuid;
     device->ordinal = sb.ordinal;
     device->segment_bytes = sb.segment_bytes;
+    device->made_with_bytes = sb.device_bytes;
     device->segments = static_cast<uint32_t>(SegmentsOn(sb.device_bytes, sb.segment_bytes));
     set.devices[sb.ordinal] = std::move(device);
   }

@@ -8,6 +8,8 @@
 // twice, a blank disk among used ones, a later format version, a disk that shrank.
 // The order of a format, each step synced on all disks before the next: superblocks saying
 // "formatting", segment headers, superblocks saying "ready". So a cut leaves no half set behind.
+// A damaged copy of a superblock is written anew from the others; what was done is told to
+// options.events.
 #pragma once
 
 #include <atomic>
@@ -32,8 +34,10 @@ class DeviceHealth {
  public:
   // False: answer UNAVAILABLE without touching the disk.
   bool Allows(absl::Time now);
-  // Codes that say nothing about the device (deadline, cancel) are ignored.
-  void Report(const absl::Status& status, absl::Time now);
+  enum class Change : uint8_t { kNone, kFailed, kOffline, kBack };
+  // What a request ended with, and what that changes. Codes that say nothing about the device
+  // (deadline, cancel) are ignored; a full one fails requests, but stays online.
+  Change Report(const absl::Status& status, absl::Time now);
   bool offline() const { return failures_.load(std::memory_order_relaxed) >= kFailuresMax; }
 
  private:
@@ -50,6 +54,7 @@ struct LogDevice {
   uint32_t ordinal = 0;
   uint32_t segments = 0;
   uint64_t segment_bytes = 0;
+  uint64_t made_with_bytes = 0;
   DeviceHealth health;
 
   uint64_t OffsetOf(uint32_t segment, uint64_t page = 0) const {

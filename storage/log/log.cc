@@ -24,11 +24,24 @@ absl::StatusOr<std::unique_ptr<Log>> Log::Open(const LogOptions& options,
   FillRandom(random);
   std::memcpy(&context->incarnation, random, sizeof(random));
   if (options.checkpoint && !checkpoint_dir.empty()) {
+    const bool used_before = PathExists(checkpoint_dir);
+    if (context->set.formatted && used_before) {
+      Tell(options.events, {.kind = EventKind::kFormatted,
+                            .level = EventLevel::kWarning,
+                            .text = "the data file was gone or empty: formatted anew, what it held "
+                                    "is lost",
+                            .details = {{"checkpoint", checkpoint_dir}}});
+    }
     if (absl::Status s = MakeDirectory(checkpoint_dir); !s.ok()) return s;
     absl::StatusOr<std::unique_ptr<Checkpoint>> checkpoint =
         Checkpoint::Open(checkpoint_dir, context->set.set_uuid, &context->counters);
     if (!checkpoint.ok()) return checkpoint.status();
     context->checkpoint = *std::move(checkpoint);
+    if (const std::string& why = context->checkpoint->lost_why(); !why.empty()) {
+      context->TellCheckpoint(
+          EventLevel::kWarning,
+          absl::StrCat("the checkpoint could not be used and was emptied: ", why));
+    }
   }
   return std::make_unique<LogImpl>(std::move(context));
 }
@@ -124,7 +137,7 @@ void LogImpl::EndRead(LogDevice* device, Place place, uint64_t lap, uint64_t byt
   const absl::Time now = context_->clock->Now();
   read_bytes_in_flight_ -= bytes;
   context_->counters.reads++;
-  device->health.Report(status, now);
+  context_->Report(*device, status);
   if (status.ok()) {
     context_->counters.read_bytes += bytes;
     Measure(bytes, now - began);
@@ -219,6 +232,7 @@ LogFacts LogImpl::facts() const {
   out.devices = static_cast<uint32_t>(context_->set.devices.size());
   for (const auto& device : context_->set.devices) {
     out.segments += device->segments;
+    out.made_with_bytes += device->made_with_bytes;
     const std::string_view mode = device->disk->mode(), engine = device->disk->engine();
     if (out.mode.empty() || mode == "buffered") out.mode = mode;
     if (out.engine.empty() || engine == "posix") out.engine = engine;

@@ -48,6 +48,13 @@ struct Place {
   bool valid() const { return first_page != 0; }
 };
 
+// The same for people.
+struct PlaceName {
+  std::string device;
+  uint32_t segment = 0;  // of the device
+  uint64_t offset = 0;   // bytes
+};
+
 // A tombstone of version v ends every record of its key with a version <= v.
 enum class RecordType : uint8_t { kValue = 1, kTombstone = 2 };
 
@@ -118,6 +125,7 @@ using RecoverSink = std::function<void(std::span<const RecoveredRecord>)>;
 struct LogFacts {
   std::string mode, engine;  // of the disks; the lesser one when they differ
   uint64_t segment_bytes = 0, capacity_bytes = 0, value_bytes_max = 0;
+  uint64_t made_with_bytes = 0;  // of all devices, as formatted
   uint32_t devices = 0, segments = 0;
   wire::HashSecret hash_secret{};
   uint64_t version_max = 0;    // highest version recovered
@@ -171,6 +179,8 @@ class Log {
   virtual absl::Status Flush(bool seal, absl::Duration limit) = 0;
 
   virtual LogFacts facts() const = 0;
+  // REQUIRES: a place that this log gave.
+  virtual PlaceName NameOf(Place place) const = 0;
   virtual double predicted_read_ms(uint64_t bytes) const = 0;  // from measured queue and bandwidth
   virtual void VisitCounters(
       const std::function<void(std::string_view name, double value)>& visitor) const = 0;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <memory>
+#include <string>
 
 #include "storage/base/clock.h"
 #include "storage/log/checkpoint.h"
@@ -51,6 +52,12 @@ struct LogContext {
             .namespace_id_max = namespaces.id_max(),
             .anchor = anchor};
   }
+
+  // A request to the device ended so: its health, and what is told of it.
+  void Report(LogDevice& device, const absl::Status& status) const;
+  void TellCheckpoint(EventLevel level, const std::string& text) const;
+  void TellDroppedCopy(Place place, const absl::Status& why) const;
+  PlaceName NameOf(Place place) const;
 
   // Constant.
   const LogOptions options;

@@ -214,8 +214,10 @@ TEST(LogFaultTest, ARottenHeaderNeverBringsBackAnOlderLap) {
   }
 }
 
-TEST(LogFaultTest, OneRottenSuperblockIsOutvoted) {
+TEST(LogFaultTest, RottenSuperblocksAreOutvotedAndMended) {
   LogHarness log;
+  std::vector<StoreEvent> events;
+  log.options().log.events = [&](const StoreEvent& event) { events.push_back(event); };
   ASSERT_OK(log.Open());
   ASSERT_OK(log.Put("a", 1, 5000));
   log.Close();
@@ -225,7 +227,16 @@ TEST(LogFaultTest, OneRottenSuperblockIsOutvoted) {
   ASSERT_OK(log.Open());
   ExpectHeld(log, "a", 1);
   log.Close();
+  ASSERT_EQ(events.size(), 2u);
+  EXPECT_EQ(events[0].kind, EventKind::kSuperblock);
+  EXPECT_NE(events[0].text.find("written anew"), std::string::npos);
+  EXPECT_EQ(events[1].details[1].second, absl::StrCat(offsets[2]));
   Flip(log.medium(), offsets[1] + 90, 1);
+  Flip(log.medium(), offsets[3] + 90, 1);
+  ASSERT_OK(log.Open());
+  ExpectHeld(log, "a", 1);
+  log.Close();
+  for (const int copy : {0, 1, 3}) Flip(log.medium(), offsets[copy] + 90, 1);
   const absl::Status status = log.Open();
   EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status.ToString();
   EXPECT_NE(status.message().find("disk0"), absl::string_view::npos);

@@ -37,6 +37,7 @@ class LogImpl final : public Log {
   void RegisterBuffer(std::span<std::byte> memory) override;
   absl::Status Flush(bool seal, absl::Duration limit) override;
   LogFacts facts() const override;
+  PlaceName NameOf(Place place) const override { return context_->NameOf(place); }
   double predicted_read_ms(uint64_t bytes) const override;
   void VisitCounters(
       const std::function<void(std::string_view name, double value)>& visitor) const override;

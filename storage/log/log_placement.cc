@@ -245,7 +245,7 @@ void LogWriter::Write(const std::shared_ptr<OpenSegment>& segment,
 
 void LogWriter::OnWrite(const std::shared_ptr<OpenSegment>& segment,
                         const std::shared_ptr<InFlightBatch>& batch, const absl::Status& status) {
-  context_->device(segment->id.device).health.Report(status, context_->clock->Now());
+  context_->Report(context_->device(segment->id.device), status);
   for (const OpenSegment::Ended& ended : segment->EndWrite(batch, status)) Finish(segment, ended);
 }
 

@@ -203,6 +203,7 @@ bool Reclaimer::CopyValue(Victim* victim, uint32_t index, Copies* copies) {
   if (!read.ok()) {
     (absl::IsDataLoss(read) ? context_->counters.corrupt_records
                             : context_->counters.read_errors)++;
+    context_->TellDroppedCopy({victim->id.global(), record.first_page}, read);
     return false;
   }
   const uint64_t bytes = AlignToPage(record.meta.length);
@@ -367,7 +368,7 @@ absl::Status Reclaimer::FinishClosing(SegmentId id) {
   absl::Status status = WriteSegmentHeader(device, header);
   if (status.ok()) status = EraseFooter(device, id.local);
   if (status.ok()) status = device.disk->SyncSync();
-  context_->device(id.device).health.Report(status, context_->clock->Now());
+  context_->Report(context_->device(id.device), status);
   if (!status.ok()) return status;
   context_->counters.header_bytes += 2 * kPageBytes;
   context_->counters.syncs++;

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "proto/wire/error_id.h"
 #include "storage/log/sealer.h"
 #include "storage/log/segment_reader.h"
@@ -60,6 +61,7 @@ absl::Status Recovery::ReadHeaders() {
         Learn(header->marks);
       } else if (IsDamage(header.status())) {
         context_->counters.corrupt_headers++;
+        ++corrupt_headers_;
       } else {
         return header.status();
       }
@@ -80,6 +82,9 @@ absl::Status Recovery::LoadCheckpoint() {
       &namespaces);
   if (!status.ok()) {
     context_->counters.rocksdb_errors++;
+    context_->TellCheckpoint(
+        EventLevel::kWarning,
+        absl::StrCat("the checkpoint could not be read and was emptied: ", status.message()));
     images_.clear();
     if (status = context_->checkpoint->Empty(); !status.ok()) return status;
   }
@@ -204,6 +209,7 @@ absl::Status Recovery::WalkBatch(SegmentId id, const Batch& batch, FooterBuilder
         if (!IsDamage(status)) return status;
         torn = true;
         context_->counters.torn_records++;
+        ++torn_records_;
         continue;
       }
     }
@@ -369,6 +375,29 @@ void Recovery::SetClock() {
   context_->recovered_anchor = now;
 }
 
+void Recovery::TellDamage() const {
+  if (corrupt_headers_ + torn_records_ + lost_.size() == 0) return;
+  // Records of a write that a crash cut are no more than that; the rest is rot.
+  const bool rot = corrupt_headers_ + lost_.size() > 0;
+  Tell(context_->options.events,
+       {.kind = EventKind::kDamage,
+        .level = rot ? EventLevel::kWarning : EventLevel::kInfo,
+        .text = "start found what was not whole on disk, and went on without it",
+        .details = {{"headers_damaged", absl::StrCat(corrupt_headers_)},
+                    {"segments_lost", absl::StrCat(lost_.size())},
+                    {"blocks_torn", absl::StrCat(torn_records_)}}});
+}
+
+void Recovery::TellCheckpoint(absl::Duration took) const {
+  if (context_->checkpoint == nullptr || restore_checkpoint_.empty()) return;
+  uint64_t blocks = 0;
+  for (const auto& [id, footer] : restore_checkpoint_) blocks += footer.records.size();
+  context_->TellCheckpoint(
+      EventLevel::kWarning,
+      absl::StrFormat("checkpoint rebuilt from the footers of %d segments with %d blocks in %.3f s",
+                      restore_checkpoint_.size(), blocks, absl::ToDoubleSeconds(took)));
+}
+
 void Recovery::HandOver() {
   for (Found& segment : found_) {
     std::vector<RecoveredRecord>& records = segment.records;
@@ -387,6 +416,7 @@ void Recovery::HandOver() {
 
 absl::Status Recovery::Run() {
   absl::Status status;
+  const absl::Time began = context_->clock->Now();
   // What was read before the last crash may never have been durable.
   for (const auto& device : context_->set.devices) {
     if (status = device->disk->SyncSync(); !status.ok()) return status;
@@ -408,6 +438,8 @@ absl::Status Recovery::Run() {
     if (status = device->disk->SyncSync(); !status.ok()) return status;
   }
   if (status = RestoreCheckpoint(); !status.ok()) return status;
+  TellDamage();
+  TellCheckpoint(context_->clock->Now() - began);
   context_->table.FinishRestore();
   SetClock();
   HandOver();

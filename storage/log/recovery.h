@@ -70,6 +70,9 @@ class Recovery {
   absl::Status Accept(SegmentId id, const Footer& footer);
   void Learn(const SetMarks& marks);
   absl::Status LearnNamespace(const NamespaceRef& ref);
+  // One line each, for people, of what is not as a clean stop leaves it.
+  void TellDamage() const;
+  void TellCheckpoint(absl::Duration took) const;
   void SetClock();
   void HandOver();
 
@@ -84,6 +87,7 @@ class Recovery {
   std::vector<Found> found_;
   std::vector<SegmentId> lost_;  // neither header nor footer
   std::vector<RecordMeta> ttl_dropped_;
+  uint64_t corrupt_headers_ = 0, torn_records_ = 0;
   bool clock_lost_ = false;
   uint32_t cache_seconds_ = 0;
 };

@@ -20,10 +20,11 @@ absl::Status WriteSeal(LogContext* context, SegmentId id, std::string_view image
     context->counters.syncs += 2;
     context->counters.seals++;
   }
-  device.health.Report(status, context->clock->Now());
+  context->Report(device, status);
   if (!status.ok() || context->checkpoint == nullptr) return status;
   // Counted in rocksdb_errors when it fails; a stale record is told by its lap.
-  (void)context->checkpoint->PutSegment(id.device, id.local, image).ok();
+  const absl::Status put = context->checkpoint->PutSegment(id.device, id.local, image);
+  if (!put.ok()) context->TellCheckpoint(EventLevel::kWarning, std::string(put.message()));
   return absl::OkStatus();
 }
 

@@ -16,6 +16,7 @@ uint32_t MemoryTable::Add(MemorySlot slot) {
   KVGATE_CHECK(slot.block != nullptr);
   value_bytes_ += slot.block->bytes().size();
   page_bytes_ += slot.block->memory().size();
+  written_ += slot.write == WriteState::kWritten;
   uint32_t number = 0;
   if (!free_.empty()) {
     number = free_.back();
@@ -29,12 +30,20 @@ uint32_t MemoryTable::Add(MemorySlot slot) {
   return number;
 }
 
+void MemoryTable::SetWrite(uint32_t number, WriteState state) {
+  MemorySlot& slot = slots_[number];
+  written_ -= slot.write == WriteState::kWritten;
+  slot.write = state;
+  written_ += slot.write == WriteState::kWritten;
+}
+
 MemorySlot MemoryTable::Remove(uint32_t number) {
   KVGATE_CHECK(number < slots_.size() && slots_[number].block != nullptr);
   policy_->Remove(number);
   MemorySlot slot = std::exchange(slots_[number], MemorySlot{});
   value_bytes_ -= slot.block->bytes().size();
   page_bytes_ -= slot.block->memory().size();
+  written_ -= slot.write == WriteState::kWritten;
   free_.push_back(number);
   return slot;
 }

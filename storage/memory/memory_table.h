@@ -76,11 +76,15 @@ class MemoryTable {
     policy_->Touch(number);
   }
 
+  void SetWrite(uint32_t number, WriteState state);
+
+  // `write` is changed by SetWrite alone.
   MemorySlot& at(uint32_t number) { return slots_[number]; }
   const MemorySlot& at(uint32_t number) const { return slots_[number]; }
   const EvictionPolicy& policy() const { return *policy_; }
 
   uint64_t blocks() const { return slots_.size() - free_.size(); }
+  uint64_t written() const { return written_; }  // blocks in WriteState::kWritten
   uint64_t value_bytes() const { return value_bytes_; }
   uint64_t page_bytes() const { return page_bytes_; }
 
@@ -89,7 +93,7 @@ class MemoryTable {
   // Deques, so that growth never allocates a large piece on the path of a Get.
   std::deque<MemorySlot> slots_;
   std::deque<uint32_t> free_;
-  uint64_t value_bytes_ = 0, page_bytes_ = 0;
+  uint64_t written_ = 0, value_bytes_ = 0, page_bytes_ = 0;
 };
 
 }  // namespace kvgate::storage
