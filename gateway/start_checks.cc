@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <string_view>
 #include <system_error>
 
 #include "absl/strings/match.h"
@@ -160,7 +161,20 @@ absl::Status CheckSegments(const Config& config, uint64_t share) {
                           " bytes or more, or a smaller --segment-bytes")));
 }
 
-absl::Status CheckDataFile(const Config& config, const std::string& directory, uint64_t share) {
+// Bytes of the data file there; 0: it is none of a format, and the store says what it is.
+uint64_t MadeWith(const std::string& directory) {
+  constexpr std::string_view kMagic = "KVGATESB";  // storage/log/format.h
+  const std::string path = absl::StrCat(directory, "/", kDataFile);
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return 0;
+  char begin[kMagic.size()] = {};
+  std::ifstream(path, std::ios::binary).read(begin, sizeof(begin));
+  const bool ours = std::string_view(begin, sizeof(begin)) == kMagic;
+  return ours ? static_cast<uint64_t>(info.st_size) : 0;
+}
+
+absl::Status CheckDataFile(const Config& config, const std::string& directory, uint64_t share,
+                           StartFindings* findings) {
   const std::string path = absl::StrCat(directory, "/", kDataFile);
   struct stat info;
   if (lstat(path.c_str(), &info) != 0) return CheckSegments(config, share);
@@ -175,15 +189,24 @@ absl::Status CheckDataFile(const Config& config, const std::string& directory, u
                     absl::StrCat(path, ": cannot be opened: ", std::strerror(errno),
                                  "; chown it to the daemon's account"));
   }
-  // A file that has no block was made long and never formatted.
-  if (!S_ISREG(info.st_mode) || info.st_blocks == 0) return CheckSegments(config, share);
-  const auto made_with = static_cast<uint64_t>(info.st_size);
-  if (made_with <= share) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      Tagged(ErrorId::kBadSetting,
-             absl::StrCat(config.SourceOf("disk"), ": gives ", FormatBytes(share), " to ",
-                          directory, ", which was made with ", FormatBytes(made_with),
-                          ": leave --disk out, or name an empty directory")));
+  const uint64_t made_with = MadeWith(directory);
+  if (made_with == 0) return CheckSegments(config, share);
+  // In sizes of all directories, as `disk` gives them.
+  const uint64_t count = config.data_dirs.size();
+  if (made_with <= share) {
+    if (made_with < share) {
+      findings->notes.push_back(
+          absl::StrCat(config.SourceOf("disk"), ": ", directory, " was made with ",
+                       FormatBytes(made_with * count), "; what ", FormatBytes(share * count),
+                       " has beyond it is not used until it is formatted anew"));
+    }
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(Tagged(
+      ErrorId::kDiskBelowMade,
+      absl::StrCat(config.SourceOf("disk"), ": ", FormatBytes(share * count), " is below the size ",
+                   directory, " was made with (", FormatBytes(made_with * count),
+                   "): leave --disk out, or give an empty directory")));
 }
 
 // Whether what is asked for, spread over the directories, fits beside what is there already.
@@ -201,7 +224,8 @@ absl::Status CheckSpace(const Config& config, uint64_t share) {
     if (statvfs(there.c_str(), &space) != 0) return Errno(there, "statvfs");
     Need& need = by_file_system[info.st_dev];
     need.directory = directory;
-    need.wanted += share;
+    const uint64_t made_with = MadeWith(directory);
+    need.wanted += made_with != 0 ? std::min(made_with, share) : share;
     need.held += BytesHeld(directory);
     need.free = static_cast<uint64_t>(space.f_bavail) * space.f_frsize;
   }
@@ -332,7 +356,7 @@ absl::StatusOr<StartFindings> CheckStart(const Config& config) {
   if (config.disk_bytes > 0) {
     const uint64_t share = store.log.bytes_max / config.data_dirs.size();
     for (const std::string& directory : config.data_dirs) {
-      if (absl::Status s = CheckDataFile(config, directory, share); !s.ok()) return s;
+      if (absl::Status s = CheckDataFile(config, directory, share, &findings); !s.ok()) return s;
     }
     if (absl::Status s = CheckSpace(config, share); !s.ok()) return s;
   }

@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 import signal
 
 import client_world
@@ -71,3 +72,59 @@ def test_an_engine_that_should_share_is_told_which_field_differs(start):
     client_world.eventually(lambda: daemon.stats()["namespaces_without_hits"] == 1)
     (line,) = lines_with(daemon, "has blocks")
     assert " field=rope " in line and "here=another" in line
+
+
+def test_flipped_bytes_on_disk_are_told_with_their_place_and_key(start):
+    daemon = start(*harness.SMALL)
+    client = daemon.client()
+    client.open()
+    client.set({b"victim": b"precious" * 4096}, durability=pb().DURABILITY_LOGGED)
+    assert daemon.stop() == 0
+    data = daemon.data_dir / "kvgate.data"
+    with data.open("r+b") as file:
+        at = file.read(256 << 20).index(b"preciousprecious")
+        file.seek(at + 100)
+        file.write(b"flipped")
+    daemon.start()
+    assert lines_with(daemon, "store: 1 blocks found in ")
+    client = daemon.client()
+    client.open()
+    client.get([b"victim"])
+    client_world.eventually(lambda: bool(lines_with(daemon, "a block was dropped")))
+    (line,) = lines_with(daemon, "a block was dropped")
+    for part in (f"device={data}", "segment=0", f"offset={at}", "key=victim"):
+        assert part in line
+
+
+def test_another_disk_size_is_told_and_a_smaller_one_refused(start):
+    daemon = start("--memory=256MiB", "--disk=1GiB")
+    data = daemon.data_dir / "kvgate.data"
+    assert daemon.stop() == 0
+    daemon.flags = ("--memory=256MiB", "--disk=2GiB")
+    daemon.start()
+    (line,) = lines_with(daemon, "was made with")
+    assert f"{daemon.data_dir} was made with 1GiB; disk 2GiB is not used beyond it" in line
+    assert data.stat().st_size == 1 << 30
+    assert ", disk 1GiB over 1 directories" in lines_with(daemon, "limit sum")[-1]
+    assert daemon.stop() == 0
+    daemon.flags = ("--memory=256MiB", "--disk=512MiB")
+    with pytest.raises(AssertionError, match="not ready"):
+        daemon.start()
+    said = daemon.text()
+    assert "was made with 1GiB: leave --disk out" in said and "[KVG123]" in said
+    assert data.stat().st_size == 1 << 30
+
+
+def test_a_data_file_that_is_gone_and_a_checkpoint_that_is_lost_are_told(start):
+    daemon = start(*harness.SMALL)
+    client = daemon.client()
+    client.open()
+    client.set({b"k": b"x"}, durability=pb().DURABILITY_LOGGED)
+    assert daemon.stop() == 0
+    shutil.rmtree(daemon.data_dir / "checkpoint")
+    daemon.start()
+    assert lines_with(daemon, "checkpoint rebuilt from the footers of 1 segments with 1 blocks in")
+    assert daemon.stop() == 0
+    (daemon.data_dir / "kvgate.data").unlink()
+    daemon.start()
+    assert lines_with(daemon, "formatted anew, what it held is lost")
