@@ -27,6 +27,7 @@ int ExitStatusOf(const absl::Status& status) {
     case wire::ErrorId::kLaterFormat:
     case wire::ErrorId::kMixedDisks:
     case wire::ErrorId::kCopiedDisk:
+    case wire::ErrorId::kDiskBelowMade:
       return kExitConfig;
     default:
       return kExitFailed;

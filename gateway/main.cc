@@ -47,6 +47,7 @@ int Check(const Config& config) {
   for (const std::string& warning : found->warnings) {
     absl::StrAppend(&text, "warning: ", warning, "\n");
   }
+  for (const std::string& note : found->notes) absl::StrAppend(&text, "note: ", note, "\n");
   for (const absl::Status& status : found->in_use) {
     absl::StrAppend(&text, "note: ", status.message(), "; a start needs it free\n");
   }

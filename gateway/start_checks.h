@@ -19,6 +19,7 @@ namespace kvgate::gateway {
 
 struct StartFindings {
   std::vector<std::string> warnings;  // a start goes on, and says them
+  std::vector<std::string> notes;     // what the store itself says at a start
   // Why a start would have to wait for another daemon; a check only notes it.
   std::vector<absl::Status> in_use;
 };

@@ -48,7 +48,7 @@ def _formatted(folder):
     """As a start leaves it, by its size."""
     (folder / "made").mkdir()
     with (folder / "made/kvgate.data").open("wb") as file:
-        file.write(b"x" * 8192)
+        file.write(b"KVGATESB" + b"x" * 4088)
         file.truncate(2 << 30)
     return folder / "made"
 
@@ -129,6 +129,17 @@ def test_check_beside_a_running_daemon_notes_it(start):
     daemon.stop()
     quiet = config("check", f"--data-dir={daemon.data_dir}", *harness.SMALL)
     assert quiet == (0, "the configuration is good\n")
+
+
+def test_check_knows_the_size_that_a_directory_was_made_with(start):
+    daemon = start("--memory=64MiB", "--disk=1GiB")
+    daemon.stop()
+    flags = (f"--data-dir={daemon.data_dir}", "--memory=64MiB")
+    status, said = config("check", *flags, "--disk=2GiB")
+    assert status == 0 and said.startswith("note: --disk: ") and "was made with 1GiB" in said
+    assert config("check", *flags) == (0, "the configuration is good\n")
+    status, said = config("check", *flags, "--disk=512MiB")
+    assert status == 78 and "512MiB is below the size" in said and "(1GiB)" in said
 
 
 def test_check_warns_of_more_memory_than_there_is(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from harness import ROOT, crc32c
 
 # Errors that another start alone cannot mend.
-CONFIGURATION = (101, 102, 103, 104, 105, 106, 107, 109, 112, 113, 114, 115, 116)
+CONFIGURATION = (101, 102, 103, 104, 105, 106, 107, 109, 112, 113, 114, 115, 116, 123)
 
 
 def run(*flags, env=None):
