@@ -204,9 +204,9 @@ absl::Status CheckDataFile(const Config& config, const std::string& directory, u
   }
   return absl::FailedPreconditionError(Tagged(
       ErrorId::kDiskBelowMade,
-      absl::StrCat(config.SourceOf("disk"), ": ", FormatBytes(share * count), " is below the size ",
-                   directory, " was made with (", FormatBytes(made_with * count),
-                   "): leave --disk out, or give an empty directory")));
+      absl::StrCat(config.SourceOf("disk"), ": ", FormatBytes(share * count),
+                   " is too small: ", directory, " was made with ", FormatBytes(made_with * count),
+                   ": leave --disk out, or give an empty directory")));
 }
 
 // Whether what is asked for, spread over the directories, fits beside what is there already.

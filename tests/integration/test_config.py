@@ -139,7 +139,7 @@ def test_check_knows_the_size_that_a_directory_was_made_with(start):
     assert status == 0 and said.startswith("note: --disk: ") and "was made with 1GiB" in said
     assert config("check", *flags) == (0, "the configuration is good\n")
     status, said = config("check", *flags, "--disk=512MiB")
-    assert status == 78 and "512MiB is below the size" in said and "(1GiB)" in said
+    assert status == 78 and "512MiB is too small" in said and "was made with 1GiB" in said
 
 
 def test_check_warns_of_more_memory_than_there_is(tmp_path):
