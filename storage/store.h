@@ -21,6 +21,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -206,10 +207,13 @@ struct OfferRequest {
   uint8_t group = 0, shard = 0;
   uint32_t depth = 0;
   uint64_t producer = 0;
+  // Of all wanted keys together: what the caller has room to receive. Held ones need none.
+  uint64_t bytes_max = std::numeric_limits<uint64_t>::max();
 };
 struct OfferResult {
   std::vector<OfferState> states;
   uint64_t ticket = 0;
+  uint32_t keys_beyond = 0;  // not admitted for bytes_max: it, and what follows it in a chain
 };
 
 struct DeleteRequest {

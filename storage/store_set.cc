@@ -323,7 +323,7 @@ OfferResult StoreImpl::OfferLocked(const Namespace& ns, const OfferRequest& requ
   OfferResult result;
   std::vector<std::pair<BlockId, uint64_t>> wanted;
   uint64_t bytes = 0;
-  bool refused = !tickets_.MayHaveTicket(ns.info.tenant);
+  bool refused = !tickets_.MayHaveTicket(ns.info.tenant), beyond = false;
   for (size_t i = 0; i < ids.size(); ++i) {
     const std::optional<IndexEntry> held = FindLive(ids[i]);
     if (held) {
@@ -331,6 +331,10 @@ OfferResult StoreImpl::OfferLocked(const Namespace& ns, const OfferRequest& requ
       result.states.push_back(OfferState::kHeld);
     } else if (tickets_.IsPending(ids[i])) {
       result.states.push_back(OfferState::kPending);
+    } else if (beyond || (!refused && request.value_bytes[i] > request.bytes_max - bytes)) {
+      result.states.push_back(OfferState::kNotAdmitted);
+      ++result.keys_beyond;
+      beyond = ns.FullAttention(request.group);
     } else if (refused || request.value_bytes[i] > pool_->extent_bytes() ||
                !tickets_.HasRoom(bytes + request.value_bytes[i])) {
       result.states.push_back(OfferState::kNotAdmitted);

@@ -250,5 +250,29 @@ TEST_F(StoreLog, ExpiryIsKeptOverARestart) {
   EXPECT_EQ(StateOf("k"), GetState::kMiss);
 }
 
+TEST_F(StoreLog, AnOfferWantsNoMoreThanItsCallerHasRoomFor) {
+  ASSERT_EQ(Put("held", "value").state, SetState::kStored);
+  OfferRequest request;
+  request.ns = ns_;
+  request.keys = {"held", "a", "b", "c"};
+  request.value_bytes = {60, 60, 60, 10};
+  request.bytes_max = 100;
+  auto offered = store_->Offer(request);
+  ASSERT_TRUE(offered.ok()) << offered.status();
+  // Full attention: nothing after the first that does not fit.
+  EXPECT_EQ(offered->states,
+            (std::vector<OfferState>{OfferState::kHeld, OfferState::kWanted,
+                                     OfferState::kNotAdmitted, OfferState::kNotAdmitted}));
+  EXPECT_EQ(offered->keys_beyond, 2u);
+  request.keys = {"held", "other"};
+  request.value_bytes = {60, 60};
+  request.bytes_max = 0;
+  offered = store_->Offer(request);
+  ASSERT_TRUE(offered.ok()) << offered.status();
+  EXPECT_EQ(offered->states,
+            (std::vector<OfferState>{OfferState::kHeld, OfferState::kNotAdmitted}));
+  EXPECT_EQ(offered->ticket, 0u);
+}
+
 }  // namespace
 }  // namespace kvgate::storage

@@ -374,7 +374,7 @@ absl::Status KvCacheService::DoOffer(const GrpcCall& call, const v1::OfferReques
   ask.depth = request.depth();
   ask.producer = request.producer();
   absl::StatusOr<storage::OfferResult> result =
-      OfferWithin(deps_.store, budget_.get(), **ns, ask, call.arrival());
+      OfferWithin(deps_.store, budget_.get(), std::move(ask), call.arrival());
   if (!result.ok()) return result.status();
   for (storage::OfferState state : result->states) {
     response->add_states(static_cast<v1::OfferState>(state));

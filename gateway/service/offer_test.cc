@@ -15,62 +15,49 @@ namespace {
 
 using storage::OfferState;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 // Wants whatever it does not hold and nobody is sending; knows what it was asked.
 class OfferStore final : public NamespaceStore {
  public:
-  void Lookup(const storage::LookupRequest& request, storage::LookupDone done) override {
-    storage::LookupResult result;
-    storage::GroupHeld& group = result.groups.emplace_back();
-    const auto& keys = request.queries[0].keys;
-    group.bitmap.assign((keys.size() + 7) / 8, '\0');
-    for (size_t i = 0; i < keys.size(); ++i) {
-      if (held.count(std::string(keys[i])) != 0)
-        group.bitmap[i / 8] |= static_cast<char>(1 << (i % 8));
-    }
-    ++lookups;
-    done(std::move(result));
-  }
   absl::StatusOr<storage::OfferResult> Offer(const storage::OfferRequest& request) override {
     if (!fails.ok()) return fails;
+    ++offers;
     storage::OfferResult result;
-    for (std::string_view key : request.keys) {
-      asked.emplace_back(key);
-      const bool is_held = held.count(std::string(key)) != 0;
-      result.states.push_back(is_held ? OfferState::kHeld : OfferState::kWanted);
-      if (!is_held) result.ticket = 77;
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < request.keys.size(); ++i) {
+      if (held.count(std::string(request.keys[i])) != 0) {
+        result.states.push_back(OfferState::kHeld);
+      } else if (request.value_bytes[i] > request.bytes_max - bytes) {
+        result.states.push_back(OfferState::kNotAdmitted);
+        ++result.keys_beyond;
+      } else {
+        result.states.push_back(OfferState::kWanted);
+        bytes += request.value_bytes[i];
+        result.ticket = 77;
+      }
     }
     return result;
   }
 
   std::set<std::string> held;
-  std::vector<std::string> asked;
   absl::Status fails;
-  int lookups = 0;
+  int offers = 0;
 };
 
 class OfferWithinTest : public ::testing::Test {
  protected:
-  OfferWithinTest() {
-    ns_.info.identity.groups.resize(2);
-    ns_.info.identity.groups[0].kind = wire::GroupKind::kFullAttention;
-    ns_.info.identity.groups[1].kind = wire::GroupKind::kSlidingWindow;
-  }
   std::vector<OfferState> Offer(std::vector<std::string_view> keys,
-                                std::vector<uint64_t> value_bytes, uint8_t group = 0) {
+                                std::vector<uint64_t> value_bytes) {
     storage::OfferRequest request;
     request.keys = std::move(keys);
     request.value_bytes = std::move(value_bytes);
-    request.group = group;
-    auto result = OfferWithin(&store_, budget_.get(), ns_, request, absl::UnixEpoch());
+    auto result = OfferWithin(&store_, budget_.get(), request, absl::UnixEpoch());
     status_ = result.status();
     if (!result.ok()) return {};
     ticket_ = result->ticket;
     return result->states;
   }
 
-  OpenedNamespace ns_;
   OfferStore store_;
   std::shared_ptr<ReceiveTotals> totals_ = std::make_shared<ReceiveTotals>();
   std::shared_ptr<ReceiveBudget> budget_ = std::make_shared<ReceiveBudget>(100, totals_);
@@ -81,22 +68,17 @@ class OfferWithinTest : public ::testing::Test {
 TEST_F(OfferWithinTest, WhatFitsIsAskedAtOnce) {
   store_.held = {"a"};
   EXPECT_THAT(Offer({"a", "b"}, {50, 50}), ElementsAre(OfferState::kHeld, OfferState::kWanted));
-  EXPECT_EQ(store_.lookups, 0);
+  EXPECT_EQ(store_.offers, 1);
   EXPECT_EQ(ticket_, 77u);
   EXPECT_EQ(budget_->promised_bytes(), 50u);
 }
 
 TEST_F(OfferWithinTest, BeyondTheBudgetNothingIsWantedNorPending) {
-  EXPECT_THAT(Offer({"a", "b", "c"}, {60, 60, 10}),
+  EXPECT_THAT(Offer({"a", "b", "c"}, {60, 60, 50}),
               ElementsAre(OfferState::kWanted, OfferState::kNotAdmitted, OfferState::kNotAdmitted));
-  EXPECT_THAT(store_.asked, ElementsAre("a"));
+  EXPECT_EQ(store_.offers, 1);
   EXPECT_EQ(budget_->promised_bytes(), 60u);
   EXPECT_EQ(totals_->keys_refused, 2u);
-}
-
-TEST_F(OfferWithinTest, InAWindowGroupLaterKeysMayStillFit) {
-  EXPECT_THAT(Offer({"a", "b", "c"}, {60, 60, 10}, 1),
-              ElementsAre(OfferState::kWanted, OfferState::kNotAdmitted, OfferState::kWanted));
 }
 
 TEST_F(OfferWithinTest, HeldKeysNeedNoRoom) {
@@ -107,11 +89,12 @@ TEST_F(OfferWithinTest, HeldKeysNeedNoRoom) {
   EXPECT_EQ(budget_->promised_bytes(), 60u);
 }
 
-TEST_F(OfferWithinTest, WithNoRoomAtAllTheStoreIsNotAskedAndThereIsNoTicket) {
-  ASSERT_TRUE(budget_->TakeAll(100, absl::UnixEpoch()));
-  EXPECT_THAT(Offer({"a"}, {1}), ElementsAre(OfferState::kNotAdmitted));
-  EXPECT_THAT(store_.asked, IsEmpty());
+TEST_F(OfferWithinTest, WithNoRoomAtAllNothingIsWantedAndThereIsNoTicket) {
+  ASSERT_EQ(budget_->TakeUpTo(100, absl::UnixEpoch()), 100u);
+  store_.held = {"h"};
+  EXPECT_THAT(Offer({"a", "h"}, {1, 1}), ElementsAre(OfferState::kNotAdmitted, OfferState::kHeld));
   EXPECT_EQ(ticket_, 0u);
+  EXPECT_EQ(budget_->promised_bytes(), 100u);
 }
 
 TEST_F(OfferWithinTest, AFailureTakesNoRoom) {

@@ -8,21 +8,6 @@
 
 namespace kvgate::gateway {
 
-std::vector<size_t> ChooseWithin(std::span<const uint64_t> value_bytes,
-                                 const std::vector<bool>& held, bool chain, uint64_t room) {
-  std::vector<size_t> chosen;
-  for (size_t i = 0; i < value_bytes.size(); ++i) {
-    if (held[i]) continue;
-    if (value_bytes[i] > room) {
-      if (chain) break;
-      continue;
-    }
-    room -= value_bytes[i];
-    chosen.push_back(i);
-  }
-  return chosen;
-}
-
 ReceiveBudget::ReceiveBudget(uint64_t bytes_max, std::shared_ptr<ReceiveTotals> totals)
     : bytes_max_(bytes_max), totals_(std::move(totals)) {}
 
@@ -46,27 +31,16 @@ void ReceiveBudget::Expire(absl::Time now) {
   }
 }
 
-bool ReceiveBudget::TakeAll(uint64_t bytes, absl::Time now) {
+uint64_t ReceiveBudget::TakeUpTo(uint64_t bytes, absl::Time now) {
   absl::MutexLock lock(&mu_);
   Expire(now);
-  if (bytes > Room()) return false;
-  Promised(static_cast<int64_t>(bytes));
-  return true;
+  const uint64_t taken = std::min(bytes, Room());
+  Promised(static_cast<int64_t>(taken));
+  return taken;
 }
 
-std::vector<size_t> ReceiveBudget::TakeWithin(std::span<const uint64_t> value_bytes,
-                                              const std::vector<bool>& held, bool chain,
-                                              absl::Time now, uint64_t* taken) {
-  absl::MutexLock lock(&mu_);
-  Expire(now);
-  const std::vector<size_t> chosen = ChooseWithin(value_bytes, held, chain, Room());
-  *taken = 0;
-  for (size_t i : chosen) *taken += value_bytes[i];
-  Promised(static_cast<int64_t>(*taken));
-  const auto held_keys = static_cast<size_t>(std::count(held.begin(), held.end(), true));
-  totals_->keys_refused.fetch_add(value_bytes.size() - held_keys - chosen.size(),
-                                  std::memory_order_relaxed);
-  return chosen;
+void ReceiveBudget::CountRefused(uint64_t keys) {
+  totals_->keys_refused.fetch_add(keys, std::memory_order_relaxed);
 }
 
 void ReceiveBudget::Promise(uint64_t taken, uint64_t ticket, uint64_t wanted, uint64_t producer,

@@ -21,9 +21,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <span>
 #include <utility>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -43,22 +41,15 @@ struct ReceiveTotals {
   std::atomic<uint64_t> keys_refused{0}, sets_refused{0}, unknown_tickets{0};
 };
 
-// The keys that may be sent when `room` bytes are left: those that are not held, in order, as long
-// as they fit. With `chain` nothing is sent after the first that does not fit.
-std::vector<size_t> ChooseWithin(std::span<const uint64_t> value_bytes,
-                                 const std::vector<bool>& held, bool chain, uint64_t room);
-
 class ReceiveBudget : public std::enable_shared_from_this<ReceiveBudget> {
  public:
   ReceiveBudget(uint64_t bytes_max, std::shared_ptr<ReceiveTotals> totals);
 
   // --- Offer: take room, ask the store, then say what it gave.
-  // False, and nothing taken, when it does not fit.
-  bool TakeAll(uint64_t bytes, absl::Time now);
-  // As ChooseWithin of the room that is left; takes what the chosen ones need. Counts the refused.
-  std::vector<size_t> TakeWithin(std::span<const uint64_t> value_bytes,
-                                 const std::vector<bool>& held, bool chain, absl::Time now,
-                                 uint64_t* taken);
+  // Takes `bytes`, or all that is left when that is less; answers how much.
+  uint64_t TakeUpTo(uint64_t bytes, absl::Time now);
+  // Keys for which there was no room.
+  void CountRefused(uint64_t keys);
   // Of `taken` bytes the ticket promises `wanted` (<= taken), the rest is given back.
   void Promise(uint64_t taken, uint64_t ticket, uint64_t wanted, uint64_t producer, absl::Time now);
 

@@ -15,26 +15,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-TEST(ChooseWithin, TakesWhatFitsInOrder) {
-  const std::vector<uint64_t> bytes = {40, 40, 40};
-  const std::vector<bool> none(3, false);
-  EXPECT_THAT(ChooseWithin(bytes, none, true, 120), ElementsAre(0, 1, 2));
-  EXPECT_THAT(ChooseWithin(bytes, none, true, 119), ElementsAre(0, 1));
-  EXPECT_THAT(ChooseWithin(bytes, none, true, 0), IsEmpty());
-}
-
-TEST(ChooseWithin, AChainEndsAtItsFirstRefusedKey) {
-  const std::vector<uint64_t> bytes = {10, 90, 10};
-  const std::vector<bool> none(3, false);
-  EXPECT_THAT(ChooseWithin(bytes, none, true, 50), ElementsAre(0));
-  EXPECT_THAT(ChooseWithin(bytes, none, false, 50), ElementsAre(0, 2));
-}
-
-TEST(ChooseWithin, WhatIsHeldNeedsNoRoom) {
-  const std::vector<uint64_t> bytes = {90, 10, 90, 10};
-  EXPECT_THAT(ChooseWithin(bytes, {true, false, true, false}, true, 20), ElementsAre(1, 3));
-}
-
 class Budget : public ::testing::Test {
  protected:
   std::shared_ptr<ReceiveBudget::Receipt> Set(uint64_t bytes, uint64_t ticket = 0,
@@ -52,34 +32,31 @@ class Budget : public ::testing::Test {
 };
 
 TEST_F(Budget, PromisesStayUnderTheLimit) {
-  ASSERT_TRUE(budget_->TakeAll(60, now_));
+  ASSERT_EQ(budget_->TakeUpTo(60, now_), 60u);
   budget_->Promise(60, 1, 60, 0, now_);
-  EXPECT_FALSE(budget_->TakeAll(41, now_));
-  EXPECT_TRUE(budget_->TakeAll(40, now_));
+  EXPECT_EQ(budget_->TakeUpTo(41, now_), 40u);
   EXPECT_EQ(budget_->promised_bytes(), 100u);
   EXPECT_EQ(totals_->promised_bytes, 100);
 }
 
 TEST_F(Budget, WhatTheStoreDidNotWantIsGivenBack) {
-  ASSERT_TRUE(budget_->TakeAll(60, now_));
+  ASSERT_EQ(budget_->TakeUpTo(60, now_), 60u);
   budget_->Promise(60, 1, 20, 0, now_);
   EXPECT_EQ(budget_->promised_bytes(), 20u);
-  ASSERT_TRUE(budget_->TakeAll(60, now_));
+  ASSERT_EQ(budget_->TakeUpTo(60, now_), 60u);
   budget_->Promise(60, 0, 0, 0, now_);
   EXPECT_EQ(budget_->promised_bytes(), 20u);
 }
 
-TEST_F(Budget, RefusedKeysAreCounted) {
-  const std::vector<uint64_t> bytes = {50, 50, 50, 50};
-  uint64_t taken = 0;
-  EXPECT_THAT(budget_->TakeWithin(bytes, {true, false, false, false}, true, now_, &taken),
-              ElementsAre(1, 2));
-  EXPECT_EQ(taken, 100u);
-  EXPECT_EQ(totals_->keys_refused, 1u);
+TEST_F(Budget, NoMoreIsTakenThanIsLeft) {
+  EXPECT_EQ(budget_->TakeUpTo(60, now_), 60u);
+  EXPECT_EQ(budget_->TakeUpTo(60, now_), 40u);
+  EXPECT_EQ(budget_->TakeUpTo(60, now_), 0u);
+  EXPECT_EQ(budget_->promised_bytes(), 100u);
 }
 
 TEST_F(Budget, ASetTurnsItsPromiseIntoBytesThatAreHandled) {
-  ASSERT_TRUE(budget_->TakeAll(90, now_));
+  ASSERT_EQ(budget_->TakeUpTo(90, now_), 90u);
   budget_->Promise(90, 7, 90, 0, now_);
   auto first = Set(50, 7);
   ASSERT_NE(first, nullptr);
@@ -89,14 +66,14 @@ TEST_F(Budget, ASetTurnsItsPromiseIntoBytesThatAreHandled) {
   EXPECT_EQ(budget_->handled_bytes(), 0u);
   EXPECT_NE(Set(40, 7), nullptr);
   EXPECT_EQ(budget_->promised_bytes(), 0u);
-  EXPECT_TRUE(budget_->TakeAll(100, now_));
+  EXPECT_EQ(budget_->TakeUpTo(100, now_), 100u);
 }
 
 TEST_F(Budget, AnEndedTicketGivesItsRoomBackAndItsSetIsTakenAllTheSame) {
-  ASSERT_TRUE(budget_->TakeAll(100, now_));
+  ASSERT_EQ(budget_->TakeUpTo(100, now_), 100u);
   budget_->Promise(100, 7, 100, 0, now_);
   now_ += kTicketLife - absl::Milliseconds(1);
-  EXPECT_FALSE(budget_->TakeAll(1, now_));
+  EXPECT_EQ(budget_->TakeUpTo(1, now_), 0u);
   now_ += absl::Milliseconds(1);
   EXPECT_NE(Set(100, 7), nullptr);
   EXPECT_EQ(budget_->promised_bytes(), 0u);
@@ -116,7 +93,7 @@ TEST_F(Budget, WithoutATicketOnlyWhatFitsBesideTheOthersIsTaken) {
 }
 
 TEST_F(Budget, WithATicketASetIsTakenHoweverMuchIsRunning) {
-  ASSERT_TRUE(budget_->TakeAll(50, now_));
+  ASSERT_EQ(budget_->TakeUpTo(50, now_), 50u);
   budget_->Promise(50, 7, 50, 0, now_);
   const auto running = Set(100);
   ASSERT_NE(running, nullptr);
@@ -126,7 +103,7 @@ TEST_F(Budget, WithATicketASetIsTakenHoweverMuchIsRunning) {
 TEST_F(Budget, OneMessageAloneIsTakenWhateverItsSize) { EXPECT_NE(Set(1000), nullptr); }
 
 TEST_F(Budget, ATicketIsItsProducers) {
-  ASSERT_TRUE(budget_->TakeAll(50, now_));
+  ASSERT_EQ(budget_->TakeUpTo(50, now_), 50u);
   budget_->Promise(50, 7, 50, /*producer=*/11, now_);
   EXPECT_EQ(Set(50, 7, 12), nullptr);
   EXPECT_THAT(said_, HasSubstr("producer: 12"));
@@ -137,7 +114,7 @@ TEST_F(Budget, ATicketIsItsProducers) {
 }
 
 TEST_F(Budget, ATicketOfNoProducerIsAnyones) {
-  ASSERT_TRUE(budget_->TakeAll(50, now_));
+  ASSERT_EQ(budget_->TakeUpTo(50, now_), 50u);
   budget_->Promise(50, 7, 50, 0, now_);
   EXPECT_NE(Set(50, 7, 12), nullptr);
 }
