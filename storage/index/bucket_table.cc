@@ -13,6 +13,7 @@ constexpr uint64_t kPartitionEntries = 1024;  // when the table is as full as it
 constexpr uint64_t kPartitionsMin = 16;
 constexpr uint32_t kCapacityMin = 8;
 constexpr size_t kBucketBytes = 5;
+constexpr uint32_t kPrefetchAhead = 16;
 
 // Four fifths.
 bool Full(uint32_t count, uint32_t capacity) {
@@ -35,28 +36,31 @@ void BucketTable::Place(Partition* partition, uint32_t home, uint8_t tag, uint32
   partition->Set(at, tag, slot);
 }
 
-void BucketTable::Grow(Partition* partition, HashOf hash_of) {
+void BucketTable::Grow(Partition* partition, const Slots& slots) {
   Partition grown;
   grown.capacity = std::max(kCapacityMin, partition->capacity + partition->capacity / 5);
   grown.count = partition->count;
   grown.data = std::make_unique<uint8_t[]>(grown.capacity * kBucketBytes);
-  for (uint32_t at = 0; at < partition->capacity; ++at) {
+  const uint32_t capacity = partition->capacity;
+  for (uint32_t at = 0; at < capacity; ++at) {
+    const uint32_t ahead = at + kPrefetchAhead;
+    if (ahead < capacity && partition->Tag(ahead) != 0) slots.Prefetch(partition->Slot(ahead));
     if (partition->Tag(at) == 0) continue;
     const uint32_t slot = partition->Slot(at);
-    Place(&grown, HomeOf(hash_of(slot), grown.capacity), partition->Tag(at), slot);
+    Place(&grown, HomeOf(slots.HashOf(slot), grown.capacity), partition->Tag(at), slot);
   }
   bytes_ += (grown.capacity - partition->capacity) * kBucketBytes;
   *partition = std::move(grown);
 }
 
-void BucketTable::Insert(uint64_t hash, uint32_t slot, HashOf hash_of) {
+void BucketTable::Insert(uint64_t hash, uint32_t slot, const Slots& slots) {
   Partition& partition = partitions_[PartitionOf(hash)];
-  if (Full(partition.count + 1, partition.capacity)) Grow(&partition, hash_of);
+  if (Full(partition.count + 1, partition.capacity)) Grow(&partition, slots);
   Place(&partition, HomeOf(hash, partition.capacity), TagOf(hash), slot);
   ++partition.count;
 }
 
-void BucketTable::Erase(uint64_t hash, uint32_t slot, HashOf hash_of) {
+void BucketTable::Erase(uint64_t hash, uint32_t slot, const Slots& slots) {
   Partition& partition = partitions_[PartitionOf(hash)];
   KVGATE_CHECK(partition.capacity > 0);
   const auto next = [&](uint32_t at) { return at + 1 == partition.capacity ? 0 : at + 1; };
@@ -67,7 +71,7 @@ void BucketTable::Erase(uint64_t hash, uint32_t slot, HashOf hash_of) {
   }
   // What was pushed past the hole moves into it, so that no search ends too early.
   for (uint32_t at = next(hole); partition.Tag(at) != 0; at = next(at)) {
-    const uint32_t home = HomeOf(hash_of(partition.Slot(at)), partition.capacity);
+    const uint32_t home = HomeOf(slots.HashOf(partition.Slot(at)), partition.capacity);
     const auto distance = [&](uint32_t from, uint32_t to) {
       return to >= from ? to - from : to + partition.capacity - from;
     };

@@ -14,16 +14,19 @@
 #include <memory>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
-
 namespace kvgate::storage {
 
 class BucketTable {
  public:
-  // `entries_max` is what the number of partitions is made for. `hash_of` tells the hash of a slot
-  // that is in the table: partitions are laid out anew by it.
-  using HashOf = absl::FunctionRef<uint64_t(uint32_t slot)>;
+  // Of a slot that is in the table; partitions are laid out anew by its hash.
+  class Slots {
+   public:
+    virtual ~Slots() = default;
+    virtual uint64_t HashOf(uint32_t slot) const = 0;
+    virtual void Prefetch(uint32_t slot) const = 0;
+  };
 
+  // `entries_max` is what the number of partitions is made for.
   explicit BucketTable(uint64_t entries_max);
 
   // The first slot of this hash for which `matches` is true; kNoSlot: none.
@@ -33,6 +36,8 @@ class BucketTable {
     if (partition.capacity == 0) return 0xFFFFFFFF;
     const uint8_t tag = TagOf(hash);
     uint32_t at = HomeOf(hash, partition.capacity);
+    // Tags and numbers lie apart: both on their way at once.
+    __builtin_prefetch(partition.data.get() + partition.capacity + size_t{at} * 4);
     while (partition.Tag(at) != 0) {
       if (partition.Tag(at) == tag) {
         const uint32_t slot = partition.Slot(at);
@@ -44,9 +49,9 @@ class BucketTable {
   }
 
   // The slot must not be in it yet.
-  void Insert(uint64_t hash, uint32_t slot, HashOf hash_of);
+  void Insert(uint64_t hash, uint32_t slot, const Slots& slots);
   // The slot must be in it.
-  void Erase(uint64_t hash, uint32_t slot, HashOf hash_of);
+  void Erase(uint64_t hash, uint32_t slot, const Slots& slots);
   // Brings the first bucket of this hash nearer to the processor.
   void Prefetch(uint64_t hash) const {
     const Partition& partition = partitions_[PartitionOf(hash)];
@@ -87,7 +92,7 @@ class BucketTable {
     return static_cast<uint32_t>((bits * capacity) >> 32);
   }
   static void Place(Partition* partition, uint32_t home, uint8_t tag, uint32_t slot);
-  void Grow(Partition* partition, HashOf hash_of);
+  void Grow(Partition* partition, const Slots& slots);
 
   uint32_t shift_;
   uint64_t bytes_ = 0;

@@ -34,6 +34,19 @@ uint64_t BucketHash(uint64_t hash_lo, uint8_t group, uint8_t shard) {
   return Mix(hash_lo ^ Mix((uint64_t{group} << 8 | shard) + 1));
 }
 
+class SlotHashes final : public BucketTable::Slots {
+ public:
+  explicit SlotHashes(const SlotSlab& slab) : slab_(slab) {}
+  static uint64_t Of(const IndexSlot& slot) {
+    return BucketHash(slot.hash_lo, slot.group, slot.shard);
+  }
+  uint64_t HashOf(uint32_t slot) const override { return Of(slab_.At(slot)); }
+  void Prefetch(uint32_t slot) const override { __builtin_prefetch(&slab_.At(slot)); }
+
+ private:
+  const SlotSlab& slab_;
+};
+
 // A cursor is the number of the next slot.
 constexpr std::string_view kCursorMagic = "kvgs";
 constexpr size_t kCursorBytes = 8;
@@ -158,10 +171,6 @@ class SlabIndex final : public Index {
     return {namespaces_[slot.ns].ns, {slot.hash_lo, slot.hash_hi}, slot.group, slot.shard};
   }
   IndexEntry EntryOf(uint32_t number) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  uint64_t HashOf(uint32_t number) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    const IndexSlot& slot = slab_.At(number);
-    return BucketHash(slot.hash_lo, slot.group, slot.shard);
-  }
 
   // A slot of that name, in the table; kNoSlot: too many namespaces.
   uint32_t TakeSlot(const BlockId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -230,19 +239,13 @@ uint32_t SlabIndex::TakeSlot(const BlockId& id) {
   slot.ns = known->second;
   slot.parent = kNoSlot;
   slot.memory_slot = kNoMemorySlot;
-  buckets_.Insert(HashOf(number), number, [this](uint32_t other) {
-    mu_.AssertHeld();
-    return HashOf(other);
-  });
+  buckets_.Insert(SlotHashes::Of(slab_.At(number)), number, SlotHashes(slab_));
   return number;
 }
 
 void SlabIndex::FreeSlot(uint32_t number) {
   const uint16_t ns = slab_.At(number).ns;
-  buckets_.Erase(HashOf(number), number, [this](uint32_t other) {
-    mu_.AssertHeld();
-    return HashOf(other);
-  });
+  buckets_.Erase(SlotHashes::Of(slab_.At(number)), number, SlotHashes(slab_));
   slab_.Free(number);
   if (--namespaces_[ns].slots > 0) return;
   numbers_.erase(namespaces_[ns].ns);
