@@ -251,6 +251,7 @@ absl::Status GatewayImpl::StartGrpcDoors() {
   deps_.received = received_;
   deps_.unsent_bytes_max = UnsentBytesMax();
   deps_.server_version = Version();
+  deps_.data_dirs = config_.data_dirs;
   deps_.local_socket = [this](const std::string& tenant) {
     return LocalDoorsAllowed() ? LocalSocket(tenant) : std::string();
   };

@@ -171,6 +171,7 @@ absl::Status AdminService::DoStats(const v1::StatsRequest& request, v1::StatsRes
   }
   response->set_incarnation(deps_.namespaces->incarnation());
   response->set_version(deps_.server_version);
+  for (const std::string& directory : deps_.data_dirs) response->add_data_dirs(directory);
   response->set_uptime_ms(
       static_cast<uint64_t>(absl::ToInt64Milliseconds(deps_.clock->Now() - started_)));
   return absl::OkStatus();
@@ -218,7 +219,8 @@ absl::Status AdminService::DoExplain(const v1::ExplainRequest& request,
                                      v1::ExplainResponse* response) {
   const std::map<storage::NamespaceId, storage::NamespaceInfo> infos = Infos();
   const bool named = !request.identity_digest().empty();
-  bool found = false;
+  // A tenant that has opened nothing yet has never stored anything: an answer, not an error.
+  bool found = !named;
   response->set_remembered_since_unix_ms(UnixMs(started_));
   for (const auto& [id, info] : infos) {
     if (!request.tenant().empty() && info.tenant != request.tenant()) continue;
@@ -231,7 +233,7 @@ absl::Status AdminService::DoExplain(const v1::ExplainRequest& request,
     if (response->namespaces_size() >= kExplainedMax) break;
     ExplanationToProto(*explanation, info, infos, response->add_namespaces());
   }
-  if (found || (!named && request.tenant().empty())) return absl::OkStatus();
+  if (found) return absl::OkStatus();
   return absl::NotFoundError("identity_digest, tenant: no namespace has these");
 }
 

@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "gateway/core/namespace_table.h"
 #include "gateway/service/receive_budget.h"
@@ -49,6 +50,7 @@ struct ServiceDeps {
   std::string tenant;        // of everybody who comes through this door; empty: the token decides
   Tokens* tokens = nullptr;  // not null: each call shows one
   std::string server_version;
+  std::vector<std::string> data_dirs;  // for the operator
   // The local door's socket of a tenant; empty: closed.
   std::function<std::string(const std::string& tenant)> local_socket;
 };
