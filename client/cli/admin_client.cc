@@ -3,9 +3,11 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <chrono>
 #include <vector>
 
+#include "client/cli/alike.h"
 #include "proto/kvgate/v1/admin.grpc.pb.h"
 
 namespace kvgate::cli {
@@ -22,10 +24,18 @@ bool Fits(const v1::NamespaceStats& candidate, const std::string& name) {
   return name.size() >= 4 && Hex(candidate.identity_digest()).rfind(name, 0) == 0;
 }
 
-std::string AliasesOf(const v1::NamespaceStats& candidate) {
+// A line each; those that look alike with the fields in which they differ.
+std::string ListOf(const std::vector<v1::NamespaceStats>& namespaces) {
   std::string out;
-  for (const std::string& alias : candidate.aliases()) out += " alias=" + alias;
-  return out;
+  const std::vector<std::string> apart = TellApart(namespaces);
+  for (size_t i = 0; i < namespaces.size(); ++i) {
+    const v1::NamespaceStats& one = namespaces[i];
+    out += "\n  " + Hex(one.identity_digest()).substr(0, 12) + " tenant=" + one.tenant() +
+           " model=" + one.model();
+    for (const std::string& alias : one.aliases()) out += " alias=" + alias;
+    if (!apart[i].empty()) out += " " + apart[i];
+  }
+  return out.empty() ? " none" : out;
 }
 
 }  // namespace
@@ -75,32 +85,55 @@ Answer AdminClient::Requests(const v1::RequestsRequest& request, v1::RequestsRes
   });
 }
 
-Answer AdminClient::FindNamespace(const std::string& name, const std::string& tenant,
-                                  v1::NamespaceStats* found) {
+Answer AdminClient::FindNamespaces(const std::string& name, const std::string& tenant,
+                                   std::vector<v1::NamespaceStats>* found) {
   v1::StatsRequest request;
   request.set_prefix("uptime");  // the namespaces come whatever the prefix
   v1::StatsResponse response;
   if (Answer answer = Stats(request, &response); !answer.ok()) return answer;
-  std::vector<v1::NamespaceStats> fitting;
-  std::string names;
+  std::vector<v1::NamespaceStats> all;
   for (const v1::NamespaceStats& candidate : response.namespaces()) {
-    if (candidate.tenant() != tenant) continue;
-    if (Fits(candidate, name)) fitting.push_back(candidate);
-    names += "\n  " + Hex(candidate.identity_digest()).substr(0, 12) +
-             " model=" + candidate.model() + AliasesOf(candidate);
+    if (!tenant.empty() && candidate.tenant() != tenant) continue;
+    all.push_back(candidate);
+    if (Fits(candidate, name)) found->push_back(candidate);
   }
+  if (!found->empty()) return {};
+  return {wire::Code::kNotFound, "--ns: no namespace" +
+                                     (tenant.empty() ? "" : " of tenant \"" + tenant + "\"") +
+                                     " is called \"" + name + "\"; choose one of:" + ListOf(all)};
+}
+
+Answer AdminClient::FindNamespace(const std::string& name, const std::string& tenant,
+                                  v1::NamespaceStats* found) {
+  std::vector<v1::NamespaceStats> fitting;
+  if (Answer answer = FindNamespaces(name, tenant, &fitting); !answer.ok()) return answer;
   if (fitting.size() == 1) {
     *found = fitting.front();
     return {};
   }
-  if (names.empty()) names = " none";
-  if (fitting.empty()) {
-    return {wire::Code::kNotFound, "--ns: no namespace of tenant \"" + tenant + "\" is called \"" +
-                                       name + "\"; choose one of:" + names};
+  // One identity may be that of several tenants.
+  const bool tenants = fitting.front().tenant() != fitting.back().tenant();
+  return {wire::Code::kFailedPrecondition,
+          "--ns: \"" + name + "\" means " + std::to_string(fitting.size()) +
+              " namespaces; name one by its digest" + (tenants ? " and --tenant:" : ":") +
+              ListOf(fitting)};
+}
+
+Answer AdminClient::CheckTenant(const Context& context) {
+  if (!context.tenant_named) return {};
+  std::vector<std::string> tenants = context.TenantsWithDoor();
+  v1::StatsRequest request;
+  request.set_prefix("uptime");
+  v1::StatsResponse response;
+  if (Answer answer = Stats(request, &response); !answer.ok()) return answer;
+  for (const v1::NamespaceStats& stats : response.namespaces()) {
+    if (std::find(tenants.begin(), tenants.end(), stats.tenant()) == tenants.end()) {
+      tenants.push_back(stats.tenant());
+    }
   }
-  return {wire::Code::kFailedPrecondition, "--ns: \"" + name + "\" means " +
-                                               std::to_string(fitting.size()) +
-                                               " namespaces; name one by its digest:" + names};
+  if (std::find(tenants.begin(), tenants.end(), context.tenant) != tenants.end()) return {};
+  return {wire::Code::kNotFound, "--tenant: there is no \"" + context.tenant +
+                                     "\" here; choose one of: " + Joined(tenants)};
 }
 
 }  // namespace kvgate::cli

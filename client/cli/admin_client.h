@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "client/cli/context.h"
 #include "proto/kvgate/v1/admin.pb.h"
@@ -30,10 +31,15 @@ class AdminClient {
   Answer Explain(const v1::ExplainRequest& request, v1::ExplainResponse* response);
   Answer Requests(const v1::RequestsRequest& request, v1::RequestsResponse* response);
 
-  // The one namespace of the tenant that `name` means: an alias, a model's name, or the first hex
-  // digits (4 or more) of its digest. NOT_FOUND or, when several fit, FAILED_PRECONDITION with all.
+  // The namespaces that `name` means: an alias, a model's name, or the first hex digits (4 or more)
+  // of a digest. `tenant` "": of all tenants. NOT_FOUND, with what there is, when none fits.
+  Answer FindNamespaces(const std::string& name, const std::string& tenant,
+                        std::vector<v1::NamespaceStats>* found);
+  // The one that fits; when several do, FAILED_PRECONDITION with all and how they differ.
   Answer FindNamespace(const std::string& name, const std::string& tenant,
                        v1::NamespaceStats* found);
+  // NOT_FOUND when --tenant names one that has neither a door here nor a namespace.
+  Answer CheckTenant(const Context& context);
 
  private:
   struct Impl;

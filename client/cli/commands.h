@@ -20,6 +20,7 @@ using Run = std::function<int()>;
 
 void AddDataCommands(CLI::App* app, Context* context, Run* run);   // ping get set del lookup
 void AddAdminCommands(CLI::App* app, Context* context, Run* run);  // stats scan explain top
+void AddStatsCommand(CLI::App* app, Context* context, Run* run);
 void AddBenchCommand(CLI::App* app, Context* context, Run* run);
 void AddDoctorCommand(CLI::App* app, Context* context, Run* run);
 void AddHostCommands(CLI::App* app, Context* context,

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <cerrno>
@@ -13,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 
 #include "nlohmann/json.hpp"
 #include "proto/wire/error_id.h"
@@ -36,6 +38,26 @@ std::string OwnFolder() {
 
 std::string Context::TenantSocket(const std::string& door) const {
   return run_dir + "/" + door + (tenant == "default" ? "" : "-" + tenant) + ".sock";
+}
+
+std::vector<std::string> Context::TenantsWithDoor() const {
+  std::vector<std::string> tenants;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(run_dir, error)) {
+    const std::string stem = entry.path().stem();
+    if (entry.path().extension() != ".sock") continue;
+    if (stem == "grpc") tenants.push_back("default");
+    if (stem.rfind("grpc-", 0) == 0) tenants.push_back(stem.substr(5));
+  }
+  std::sort(tenants.begin(), tenants.end());
+  return tenants;
+}
+
+std::string Joined(const std::vector<std::string>& words) {
+  if (words.empty()) return "none";
+  std::string out = words.front();
+  for (size_t i = 1; i < words.size(); ++i) out += ", " + words[i];
+  return out;
 }
 
 namespace {
@@ -73,7 +95,7 @@ Away WhyAway(const Context& context) {
   }
   if (access(door.c_str(), F_OK) != 0) {
     return {"tenant \"" + context.tenant + "\" has no door here (" + door + ")",
-            "name one that has with --tenant"};
+            "name one that has with --tenant: " + Joined(context.TenantsWithDoor())};
   }
   if (access(admin.c_str(), R_OK | W_OK) != 0) {
     return {admin + " is not yours to use", "run this as the user of kvgated"};

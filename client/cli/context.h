@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "client/client.h"
 #include "nlohmann/json_fwd.hpp"
@@ -27,6 +28,7 @@ enum Exit : int {
 struct Context {
   std::string run_dir;  // of the daemon: its sockets
   std::string tenant = "default";
+  bool tenant_named = false;  // by --tenant
   std::string name_space;  // alias, model, or the first hex digits of an identity digest; "" = own
   std::string token_file;  // of a gateway that asks for tokens
   bool json = false;
@@ -37,6 +39,9 @@ struct Context {
   std::string LocalSocket() const { return TenantSocket("local"); }
   std::string GrpcSocket() const { return TenantSocket("grpc"); }
   std::string TenantSocket(const std::string& door) const;
+  // Of what the operator asks about: the tenant that --tenant names, else "", all of them.
+  std::string TenantAsked() const { return tenant_named ? tenant : ""; }
+  std::vector<std::string> TenantsWithDoor() const;  // sorted; by the sockets of the run directory
 };
 
 std::string OwnFolder();  // of this program
@@ -61,8 +66,9 @@ std::string Hex(std::string_view bytes);
 // A key given on the command line: text, or with `hex` pairs of hex digits; false when it is
 // neither.
 bool ParseKey(const std::string& text, bool hex, std::string* key);
-std::string Size(double bytes);      // "1.5 MiB"
-std::string Ago(uint64_t unix_ms);   // "12 s ago", "3 h ago"
-std::string When(uint64_t unix_ms);  // local time, ISO 8601
+std::string Joined(const std::vector<std::string>& words);  // "a, b"; "none"
+std::string Size(double bytes);                             // "1.5 MiB"
+std::string Ago(uint64_t unix_ms);                          // "12 s ago", "3 h ago"
+std::string When(uint64_t unix_ms);                         // local time, ISO 8601
 
 }  // namespace kvgate::cli

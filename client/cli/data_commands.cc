@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // ping, get, set, del, lookup: what a worker does, by hand.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
@@ -16,9 +18,12 @@
 namespace kvgate::cli {
 namespace {
 
+constexpr size_t kKeyBytesMax = 1024;
+
 struct KeyArgs {
-  std::string text;                // of a command of one key
-  std::vector<std::string> texts;  // of one of several
+  bool one = true;  // a command of one key: `text`; else `texts`
+  std::string text;
+  std::vector<std::string> texts;
   bool hex = false;
   uint32_t group = 0, shard = 0;
 };
@@ -26,16 +31,32 @@ struct KeyArgs {
 const char* TierName(uint8_t tier) { return tier == 1 ? "memory" : tier == 2 ? "disk" : "none"; }
 
 bool ParseKeys(const KeyArgs& args, std::vector<std::string>* keys) {
-  std::vector<std::string> texts = args.texts;
-  if (!args.text.empty()) texts.push_back(args.text);
-  for (const std::string& text : texts) {
+  for (const std::string& text : args.one ? std::vector{args.text} : args.texts) {
     if (!ParseKey(text, args.hex, &keys->emplace_back())) {
       std::fprintf(stderr, "kvgate: \"%s\" is not a key%s\n", text.c_str(),
                    args.hex ? ": pairs of hex digits are" : "");
       return false;
     }
+    if (const size_t bytes = keys->back().size(); bytes > kKeyBytesMax) {
+      std::fprintf(stderr, "kvgate: the key \"%.16s...\" has %zu bytes, at most %zu are allowed\n",
+                   text.c_str(), bytes, kKeyBytesMax);
+      return false;
+    }
   }
   return true;
+}
+
+bool IsBelow(const char* what, const char* flag, uint32_t value, size_t count) {
+  if (value < count) return true;
+  std::fprintf(stderr, "kvgate %s: --%s %u: this namespace has %zu %s%s, 0 to %zu\n", what, flag,
+               value, count, flag, count == 1 ? "" : "s", count - 1);
+  return false;
+}
+
+// In words of the command line, before the gateway says it in words of its contract.
+bool CheckPlace(const char* what, const Session& session, const KeyArgs& args) {
+  return IsBelow(what, "group", args.group, session.identity.groups.size()) &&
+         IsBelow(what, "shard", args.shard, session.identity.shard_count());
 }
 
 int FailOutcome(const char* what, const client::Outcome& outcome, const Context& context) {
@@ -113,6 +134,7 @@ int Get(const Context& context, const KeyArgs& args, const std::string& output) 
   if (Answer answer = session.Open(context); !answer.ok()) {
     return Fail("get", answer.code, answer.message, context);
   }
+  if (!CheckPlace("get", session, args)) return kUsage;
   std::string value;
   client::GetResult result;
   const client::Outcome outcome =
@@ -143,6 +165,7 @@ int Get(const Context& context, const KeyArgs& args, const std::string& output) 
     }
   } else if (!context.json) {
     std::fwrite(value.data(), 1, value.size(), stdout);
+    if (isatty(STDOUT_FILENO) == 1 && value.back() != '\n') std::putchar('\n');
   }
   return kDone;
 }
@@ -176,10 +199,18 @@ int Set(const Context& context, const KeyArgs& args, const SetArgs& set) {
   std::vector<std::string> keys;
   std::string value;
   if (!ParseKeys(args, &keys) || !ReadValue(set.file, set.text, &value)) return kUsage;
+  if (value.empty()) {
+    std::fputs(
+        "kvgate set: no value: name a FILE, - for stdin, or give --value TEXT; it has at "
+        "least one byte\n",
+        stderr);
+    return kUsage;
+  }
   Session session;
   if (Answer answer = session.Open(context); !answer.ok()) {
     return Fail("set", answer.code, answer.message, context);
   }
+  if (!CheckPlace("set", session, args)) return kUsage;
   const std::span<const std::byte> piece(reinterpret_cast<const std::byte*>(value.data()),
                                          value.size());
   const client::SetEntry entry{.key = keys[0],
@@ -236,6 +267,7 @@ int Lookup(const Context& context, const KeyArgs& args) {
   if (Answer answer = session.Open(context); !answer.ok()) {
     return Fail("lookup", answer.code, answer.message, context);
   }
+  if (!CheckPlace("lookup", session, args)) return kUsage;
   const std::vector<std::string_view> views(keys.begin(), keys.end());
   const client::GroupQuery query{
       .group = args.group,
@@ -272,18 +304,24 @@ int Lookup(const Context& context, const KeyArgs& args) {
   return held > 0 ? kDone : kAbsent;
 }
 
-CLI::App* AddKeyed(CLI::App* app, const std::string& name, const std::string& help, bool several,
+CLI::App* AddKeyed(CLI::App* app, const std::string& name, const std::string& help,
                    const std::shared_ptr<KeyArgs>& args) {
   CLI::App* command = app->add_subcommand(name, help);
-  if (several) {
+  if (!args->one) {
     command->add_option("KEYS", args->texts, "the keys, in the order of their chain")->required();
   } else {
     command->add_option("KEY", args->text, "the key")->required();
   }
   command->add_flag("--hex", args->hex, "keys are given in hex");
-  command->add_option("--group", args->group, "KV-cache group; default 0")->check(CLI::Range(255));
-  command->add_option("--shard", args->shard, "shard; default 0")->check(CLI::Range(255));
   return command;
+}
+
+void AddGroup(CLI::App* command, const std::shared_ptr<KeyArgs>& args) {
+  command->add_option("--group", args->group, "KV-cache group; default 0")->check(CLI::Range(255));
+}
+
+void AddShard(CLI::App* command, const std::shared_ptr<KeyArgs>& args) {
+  command->add_option("--shard", args->shard, "shard; default 0")->check(CLI::Range(255));
 }
 
 }  // namespace
@@ -294,23 +332,31 @@ void AddDataCommands(CLI::App* app, Context* context, Run* run) {
   });
   auto args = std::make_shared<KeyArgs>();
   auto output = std::make_shared<std::string>();
-  CLI::App* get = AddKeyed(app, "get", "print a value", false, args);
+  CLI::App* get = AddKeyed(app, "get", "print a value", args);
+  AddGroup(get, args);
+  AddShard(get, args);
   get->add_option("-o,--output", *output, "write it to this file");
   get->callback([=] { *run = [=] { return Get(*context, *args, *output); }; });
 
   auto set_args = std::make_shared<SetArgs>();
-  CLI::App* set = AddKeyed(app, "set", "store a value", false, args);
+  CLI::App* set = AddKeyed(app, "set", "store a value", args);
+  AddGroup(set, args);
+  AddShard(set, args);
   CLI::Option* file = set->add_option("FILE", set_args->file, "of the value; - is stdin");
   set->add_option("--value", set_args->text, "the value as text")->excludes(file);
   set->add_flag("--overwrite", set_args->overwrite, "replace a value that is there");
   set->add_option("--ttl-s", set_args->ttl_s, "seconds to live; default for ever")
-      ->check(CLI::Range(0.0, 4e6));
+      ->check(CLI::Range(0.001, 4e6));
   set->callback([=] { *run = [=] { return Set(*context, *args, *set_args); }; });
 
-  CLI::App* del = AddKeyed(app, "del", "delete keys, all groups and shards", true, args);
-  del->callback([=] { *run = [=] { return Del(*context, *args); }; });
-  CLI::App* lookup = AddKeyed(app, "lookup", "how much of a chain of keys is held", true, args);
-  lookup->callback([=] { *run = [=] { return Lookup(*context, *args); }; });
+  auto chain = std::make_shared<KeyArgs>();
+  chain->one = false;
+  CLI::App* del = AddKeyed(app, "del", "delete keys, all groups and shards", chain);
+  del->callback([=] { *run = [=] { return Del(*context, *chain); }; });
+  CLI::App* lookup =
+      AddKeyed(app, "lookup", "how much of a chain of keys is held, by all shards", chain);
+  AddGroup(lookup, chain);
+  lookup->callback([=] { *run = [=] { return Lookup(*context, *chain); }; });
 }
 
 }  // namespace kvgate::cli

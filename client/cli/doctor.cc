@@ -198,9 +198,10 @@ Finding CheckClock(const Host& host) {
 std::vector<Finding> CheckHost(const Host& host) {
   std::vector<Finding> all = {CheckKernel(host),    CheckCpu(host),          CheckIoUring(host),
                               CheckMemlock(host),   CheckCgroupMemory(host), CheckSwap(host),
-                              CheckHugePages(host), CheckNuma(host),         CheckScheduler(host),
-                              CheckRaid(host),      CheckSpace(host),        CheckClock(host),
-                              CheckCuda(host)};
+                              CheckHugePages(host), CheckNuma(host)};
+  for (Finding& finding : CheckDisks(host)) all.push_back(std::move(finding));
+  all.push_back(CheckClock(host));
+  all.push_back(CheckCuda(host));
   for (Finding& finding : CheckPython(host)) all.push_back(std::move(finding));
   all.push_back(CheckConnector(host));
   return all;

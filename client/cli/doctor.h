@@ -23,8 +23,9 @@ struct Finding {
 };
 
 struct Host {
-  std::string root;      // before /proc and /sys; empty: this host
-  std::string data_dir;  // of the daemon; empty: unknown
+  std::string root;                    // before /proc and /sys; empty: this host
+  std::vector<std::string> data_dirs;  // of the daemon; empty: unknown
+  bool dirs_of_daemon = false;         // it told them: they may be out of sight here
   std::string python = "python3";
 
   // The file's text without its last newline; empty when it cannot be read.
@@ -38,9 +39,10 @@ Finding CheckCgroupMemory(const Host& host);
 Finding CheckSwap(const Host& host);
 Finding CheckHugePages(const Host& host);
 Finding CheckNuma(const Host& host);
-Finding CheckScheduler(const Host& host);  // of the data directory's device
-Finding CheckRaid(const Host& host);       // chunk of an md array below it
-Finding CheckSpace(const Host& host);
+std::vector<Finding> CheckDisks(const Host& host);  // the next three, of each data directory
+Finding CheckScheduler(const Host& host, const std::string& directory);  // of its device
+Finding CheckRaid(const Host& host, const std::string& directory);  // chunk of an md array below
+Finding CheckSpace(const std::string& directory);
 Finding CheckClock(const Host& host);
 Finding CheckCpu(const Host& host);  // x86-64-v2
 Finding CheckCuda(const Host& host);

@@ -10,8 +10,8 @@
 namespace kvgate::cli {
 namespace {
 
-// The daemon itself: reachable, and what it counts that should be 0.
-std::vector<Finding> CheckGateway(const Context& context) {
+// The daemon itself: reachable, and what it counts that should be 0. `data_dirs`: those it names.
+std::vector<Finding> CheckGateway(const Context& context, std::vector<std::string>* data_dirs) {
   AdminClient admin(context);
   v1::StatsResponse response;
   const Answer answer = admin.Stats({}, &response);
@@ -19,6 +19,7 @@ std::vector<Finding> CheckGateway(const Context& context) {
     const Away why = WhyAway(context);
     return {{"gateway", Level::kFail, "no kvgated answers: " + why.found, why.todo}};
   }
+  data_dirs->assign(response.data_dirs().begin(), response.data_dirs().end());
   std::vector<Finding> all = {{"gateway", Level::kOk, "kvgated " + response.version(), ""}};
   uint64_t asked = 0, held = 0;
   for (const v1::NamespaceStats& stats : response.namespaces()) {
@@ -46,8 +47,13 @@ std::vector<Finding> CheckGateway(const Context& context) {
   return all;
 }
 
-int Doctor(const Context& context, const Host& host) {
-  std::vector<Finding> all = CheckGateway(context);
+int Doctor(const Context& context, Host host) {
+  std::vector<std::string> told;
+  std::vector<Finding> all = CheckGateway(context, &told);
+  if (host.data_dirs.empty()) {
+    host.data_dirs = told;
+    host.dirs_of_daemon = true;
+  }
   for (Finding& finding : CheckHost(host)) all.push_back(std::move(finding));
   bool failed = false;
   nlohmann::json rows = nlohmann::json::array();
@@ -74,9 +80,9 @@ void AddDoctorCommand(CLI::App* app, Context* context, Run* run) {
       app->add_subcommand("doctor", "looks at this host and says what to do for each point");
   doctor->add_option("--python", host->python, "the interpreter of your engine; default python3");
   doctor->callback([=] {
-    host->data_dir = app->get_option("--data-dir")->empty()
-                         ? ""
-                         : app->get_option("--data-dir")->as<std::string>();
+    if (const CLI::Option* given = app->get_option("--data-dir"); !given->empty()) {
+      host->data_dirs = {given->as<std::string>()};
+    }
     *run = [=] { return Doctor(*context, *host); };
   });
 }

@@ -16,13 +16,13 @@
 namespace kvgate::cli {
 namespace {
 
-const char kNoDirectory[] = "no data directory named; give --data-dir";
+const char kNoDirectory[] = "no kvgated tells its data directory; give --data-dir";
 
 // The sysfs folder of the whole disk below a path: /sys/dev/block/M:N, or its parent for a
 // partition. Empty when the file system has no device (tmpfs, overlay).
-std::string BlockFolder(const Host& host, std::string* name) {
+std::string BlockFolder(const Host& host, const std::string& directory, std::string* name) {
   struct stat found {};
-  if (stat(host.data_dir.c_str(), &found) != 0) return "";
+  if (stat(directory.c_str(), &found) != 0) return "";
   std::error_code error;
   const std::string link = host.root + "/sys/dev/block/" + std::to_string(major(found.st_dev)) +
                            ":" + std::to_string(minor(found.st_dev));
@@ -35,13 +35,12 @@ std::string BlockFolder(const Host& host, std::string* name) {
 
 }  // namespace
 
-Finding CheckScheduler(const Host& host) {
-  if (host.data_dir.empty()) return {"disk_scheduler", Level::kNote, kNoDirectory, ""};
+Finding CheckScheduler(const Host& host, const std::string& directory) {
   std::string name;
-  const std::string folder = BlockFolder(host, &name);
+  const std::string folder = BlockFolder(host, directory, &name);
   if (folder.empty()) {
     return {"disk_scheduler", Level::kNote,
-            "the file system of " + host.data_dir + " has no block device of its own",
+            "the file system of " + directory + " has no block device of its own",
             "put the data directory on ext4 or XFS on an NVMe drive: O_DIRECT needs one"};
   }
   const std::string text = host.Read(folder + "/queue/scheduler");
@@ -57,10 +56,9 @@ Finding CheckScheduler(const Host& host) {
           "echo none > /sys/block/" + name + "/queue/scheduler: kvgated orders its own I/O"};
 }
 
-Finding CheckRaid(const Host& host) {
-  if (host.data_dir.empty()) return {"raid", Level::kNote, kNoDirectory, ""};
+Finding CheckRaid(const Host& host, const std::string& directory) {
   std::string name;
-  const std::string folder = BlockFolder(host, &name);
+  const std::string folder = BlockFolder(host, directory, &name);
   const std::string level = folder.empty() ? "" : host.Read(folder + "/md/level");
   if (level.empty()) return {"raid", Level::kOk, "no md array below the data directory", ""};
   const double chunk = std::strtod(host.Read(folder + "/md/chunk_size").c_str(), nullptr);
@@ -77,11 +75,10 @@ Finding CheckRaid(const Host& host) {
   return out;
 }
 
-Finding CheckSpace(const Host& host) {
-  if (host.data_dir.empty()) return {"disk_space", Level::kNote, kNoDirectory, ""};
+Finding CheckSpace(const std::string& directory) {
   struct statvfs fs {};
-  if (statvfs(host.data_dir.c_str(), &fs) != 0) {
-    return {"disk_space", Level::kFail, host.data_dir + ": " + std::strerror(errno),
+  if (statvfs(directory.c_str(), &fs) != 0) {
+    return {"disk_space", Level::kFail, directory + ": " + std::strerror(errno),
             "make the directory, or name another with --data-dir"};
   }
   const double total = static_cast<double>(fs.f_blocks) * static_cast<double>(fs.f_frsize);
@@ -94,6 +91,33 @@ Finding CheckSpace(const Host& host) {
         "--disk";
   }
   return out;
+}
+
+std::vector<Finding> CheckDisks(const Host& host) {
+  if (host.data_dirs.empty()) {
+    std::vector<Finding> unknown;
+    for (const char* name : {"disk_scheduler", "raid", "disk_space"}) {
+      unknown.push_back({name, Level::kNote, kNoDirectory, ""});
+    }
+    return unknown;
+  }
+  std::vector<Finding> all;
+  for (const std::string& directory : host.data_dirs) {
+    struct stat found {};
+    if (host.dirs_of_daemon && stat(directory.c_str(), &found) != 0) {
+      // A container has mounts of its own: its directory is not broken because it is not here.
+      all.push_back({"disk_space", Level::kNote,
+                     directory + " of kvgated: " + std::strerror(errno) + " from here",
+                     "run doctor where kvgated runs, as its user"});
+      continue;
+    }
+    for (const Finding& finding :
+         {CheckScheduler(host, directory), CheckRaid(host, directory), CheckSpace(directory)}) {
+      all.push_back(finding);
+      if (host.data_dirs.size() > 1) all.back().found = directory + ": " + finding.found;
+    }
+  }
+  return all;
 }
 
 }  // namespace kvgate::cli

@@ -3,6 +3,9 @@
 // An answer of Admin.Explain in words: what is so, since when, and what to do. Pure, thread-safe.
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +22,13 @@ struct Explained {
   std::vector<std::string> lines;
 };
 
-Explained ExplainText(std::string_view key, const v1::ExplainResponse& response);
+// What of the key is asked about; nothing: all.
+struct Only {
+  std::optional<uint32_t> group, shard;
+};
+
+// `apart` tells namespaces that look alike apart, by digest (alike.h).
+Explained ExplainText(std::string_view key, const v1::ExplainResponse& response,
+                      const Only& only = {}, const std::map<std::string, std::string>& apart = {});
 
 }  // namespace kvgate::cli

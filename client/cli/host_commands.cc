@@ -11,6 +11,7 @@
 
 #include "client/cli/admin_client.h"
 #include "client/cli/commands.h"
+#include "client/cli/usage.h"
 #include "client/cli/version.h"
 #include "nlohmann/json.hpp"
 #include "proto/wire/error_id.h"
@@ -50,6 +51,14 @@ void PrintError(const wire::ErrorEntry& entry) {
               std::string(entry.remedy).c_str());
 }
 
+const wire::ErrorEntry* FindEntry(const std::string& typed) {
+  if (const wire::ErrorEntry* entry = wire::FindError(ErrorIdOf(typed))) return entry;
+  for (const wire::ErrorEntry& entry : wire::Errors()) {
+    if (entry.name == typed) return &entry;
+  }
+  return nullptr;
+}
+
 // `id` empty: all of them, a line each.
 int ErrorsCommand(const Context& context, const std::string& id, bool markdown) {
   if (markdown) {
@@ -57,9 +66,12 @@ int ErrorsCommand(const Context& context, const std::string& id, bool markdown) 
     return kDone;
   }
   if (!id.empty()) {
-    const wire::ErrorEntry* entry = wire::FindError(id);
+    const wire::ErrorEntry* entry = FindEntry(id);
     if (entry == nullptr) {
-      std::fprintf(stderr, "kvgate errors: there is no \"%s\": ids look like KVG101\n", id.c_str());
+      std::fprintf(stderr,
+                   "kvgate errors: there is no \"%s\": ids look like KVG101, and `kvgate errors` "
+                   "lists all\n",
+                   id.c_str());
       return kAbsent;
     }
     if (context.json) {
@@ -103,7 +115,7 @@ void AddErrorsCommand(CLI::App* app, Context* context, Run* run) {
   auto markdown = std::make_shared<bool>(false);
   CLI::App* errors =
       app->add_subcommand("errors", "what the [KVG101] at the end of a message means");
-  errors->add_option("ID", *id, "one of them, such as KVG101; default all");
+  errors->add_option("ID", *id, "one of them: KVG101, 101, or its name; default all");
   errors->add_flag("--markdown", *markdown, "all of them as docs/troubleshooting.md");
   errors->callback([=] { *run = [=] { return ErrorsCommand(*context, *id, *markdown); }; });
 }

@@ -4,12 +4,15 @@
 #include <filesystem>
 #include <fstream>
 
+#include "client/cli/alike.h"
 #include "client/cli/context.h"
 #include "client/cli/doctor.h"
 #include "client/cli/explain_text.h"
 #include "client/cli/top_command.h"
+#include "client/cli/usage.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "proto/wire/identity.h"
 
 namespace kvgate::cli {
 namespace {
@@ -105,11 +108,60 @@ TEST_F(DoctorTest, AnEngineWithoutTheConnectorIsNamed) {
   EXPECT_THAT(finding.found, HasSubstr("17"));
 }
 
-TEST_F(DoctorTest, ADirectoryThatIsNotThereFails) {
-  host_.data_dir = host_.root + "/absent";
-  EXPECT_EQ(CheckSpace(host_).level, Level::kFail);
-  host_.data_dir.clear();
-  EXPECT_EQ(CheckSpace(host_).level, Level::kNote);
+TEST_F(DoctorTest, ADirectoryThatIsNotThereFailsUnlessADaemonElsewhereNamedIt) {
+  host_.data_dirs = {host_.root + "/absent"};
+  EXPECT_EQ(CheckDisks(host_).back().level, Level::kFail);
+  host_.dirs_of_daemon = true;
+  EXPECT_EQ(CheckDisks(host_).back().level, Level::kNote);
+  host_.data_dirs.clear();
+  EXPECT_EQ(CheckDisks(host_).back().level, Level::kNote);
+}
+
+TEST_F(DoctorTest, EachOfSeveralDirectoriesIsLookedAt) {
+  Write("/a/file", "");
+  Write("/b/file", "");
+  host_.data_dirs = {host_.root + "/a", host_.root + "/b"};
+  const std::vector<Finding> all = CheckDisks(host_);
+  ASSERT_EQ(all.size(), 6u);
+  EXPECT_THAT(all[2].found, HasSubstr("/a: "));
+  EXPECT_THAT(all[5].found, HasSubstr("/b: "));
+}
+
+TEST(Usage, TheNearestWordIsSuggestedAndNoFarOne) {
+  const std::vector<std::string> words = {"ping", "get", "set", "del", "stats", "explain"};
+  EXPECT_EQ(Nearest("pingg", words), "ping");
+  EXPECT_EQ(Nearest("delete", words), "del");
+  EXPECT_EQ(Nearest("status", words), "stats");
+  EXPECT_EQ(Nearest("explian", words), "explain");
+  EXPECT_EQ(Nearest("nonsense", words), "");
+  EXPECT_EQ(DidYouMean("gte", words), "");
+}
+
+TEST(Usage, AnErrorsIdIsTakenAsPeopleTypeIt) {
+  for (const char* typed : {"501", "kvg501", "KVG501", "[KVG501]"}) {
+    EXPECT_EQ(ErrorIdOf(typed), "KVG501");
+  }
+  EXPECT_EQ(ErrorIdOf("no-gateway"), "no-gateway");
+}
+
+TEST(Usage, ATokensFileOfADaemonIsKnown) {
+  EXPECT_TRUE(IsTokensFile("# of two tenants\n\nred abcdef\nblue 123456\n"));
+  EXPECT_FALSE(IsTokensFile("abcdef\n"));
+  EXPECT_FALSE(IsTokensFile("one two three\n"));
+  EXPECT_FALSE(IsTokensFile(""));
+}
+
+TEST(Alike, NamespacesOfOneModelAreToldApartByTheirIdentity) {
+  std::vector<v1::NamespaceStats> namespaces(3);
+  const char* dtypes[] = {"float16", "bfloat16", "float16"};
+  for (size_t i = 0; i < 3; ++i) {
+    wire::Identity identity;
+    identity.model = i == 2 ? "other" : "demo";
+    identity.dtype = dtypes[i];
+    namespaces[i].set_model(identity.model);
+    namespaces[i].set_identity(wire::EncodeIdentity(identity));
+  }
+  EXPECT_THAT(TellApart(namespaces), ::testing::ElementsAre("dtype=float16", "dtype=bfloat16", ""));
 }
 
 v1::ExplainResponse WithEvent(v1::Departure departure) {
@@ -136,6 +188,18 @@ TEST(ExplainText, EachDepartureHasAReasonAndARemedy) {
     EXPECT_EQ(explained.reason, reason);
     EXPECT_THAT(explained.lines.back(), HasSubstr("to do: "));
   }
+}
+
+TEST(ExplainText, OnlyTheGroupAndShardThatAreAskedAboutCount) {
+  v1::ExplainResponse response = WithEvent(v1::DEPARTURE_DELETED);
+  v1::HeldBlock* block = response.mutable_namespaces(0)->add_held();
+  block->set_group(1);
+  block->set_shard(2);
+  EXPECT_TRUE(ExplainText("k", response, {.group = 1, .shard = 2}).held);
+  EXPECT_EQ(ExplainText("k", response, {.group = 0}).reason, "deleted");
+  const Explained none = ExplainText("k", response, {.shard = 3});
+  EXPECT_EQ(none.reason, "never_stored");
+  EXPECT_THAT(none.lines[2], HasSubstr("there is: group 0 shard 0, group 1 shard 2"));
 }
 
 TEST(ExplainText, AnotherIdentityIsNamedWithItsField) {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/session.h"
 
+#include <fstream>
 #include <utility>
 
+#include "client/cli/usage.h"
 #include "client/core/env.h"
 #include "client/grpc/connection.h"
 #include "client/grpc/grpc_transport.h"
@@ -33,6 +35,14 @@ std::unique_ptr<client::Transport> ConnectGrpc(const client::Options& options,
   return client::MakeGrpcTransport(std::move(connection), options);
 }
 
+bool HoldsTokensOfTenants(const std::string& path) {
+  std::ifstream file(path);
+  std::string text(4096, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(file.gcount()));
+  return IsTokensFile(text);
+}
+
 Answer FindIdentity(const Context& context, wire::Identity* identity) {
   if (context.name_space.empty()) {
     *identity = OwnIdentity();
@@ -56,6 +66,14 @@ Answer Session::Open(const Context& context) {
   client::ClientEnv env = client::ClientEnv::Real();
   // Linked, not loaded: a second copy of the messages in one process would end it.
   env.connect_grpc = ConnectGrpc;
+  env.read_token = [read = env.read_token](const std::string& path, std::string* token) {
+    const std::string wrong = read(path, token);
+    return wrong.empty() || !HoldsTokensOfTenants(path)
+               ? wrong
+               : "token_file " + path +
+                     ": holds TENANT TOKEN, as the daemon reads it; only the token is wanted: make "
+                     "a file of that alone";
+  };
   client =
       client::CreateClient(client::WithEnvironment({.transport = "auto",
                                                     .local_socket = context.LocalSocket(),

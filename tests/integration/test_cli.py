@@ -153,6 +153,84 @@ def test_doctor_has_a_word_for_each_point(daemon, cli):
         assert row["found"] and (row["todo"] or row["level"] in ("ok", "note")), row
 
 
+def test_doctor_asks_the_daemon_for_its_directories(daemon, cli):
+    rows = {row["name"]: row for row in cli.json("doctor")}
+    assert "free" in rows["disk_space"]["found"], rows["disk_space"]
+    assert daemon.data_dir.is_dir() and "--data-dir" not in rows["disk_scheduler"]["found"]
+
+
+def test_namespaces_that_look_alike_are_told_apart(daemon, cli):
+    for dtype in ("float16", "bfloat16"):
+        client = daemon.client()
+        client.open(model="twins", dtype=dtype)
+        client.set({b"k8": b"v"})
+        client.channel.close()
+    for said in (
+        cli("--ns", "twins", "get", "k8", status=REFUSED),
+        cli("stats", "--namespaces", "--ns", "twins"),
+        cli("explain", "k8"),
+    ):
+        assert "dtype=float16" in said and "dtype=bfloat16" in said
+        assert "kvgate-cli" not in said
+    rows = cli.json("--ns", "twins", "stats")["namespaces"]
+    assert {row["differs_in"] for row in rows} == {"dtype=float16", "dtype=bfloat16"}
+
+
+def test_stats_of_a_namespace_shows_no_other(cli):
+    cli("set", "k9", "--value", "v")
+    assert "kvgate-cli" in cli("stats", "--namespaces", "--ns", "kvgate-cli")
+    assert "choose one of" in cli("stats", "--namespaces", "--ns", "none such", status=REFUSED)
+    assert cli.json("stats", "--per-request", "--ns", "kvgate-cli") == []
+
+
+def test_explain_takes_group_and_shard(cli):
+    cli("set", "k10", "--value", "v")
+    assert cli.json("explain", "k10", "--group", "0", "--shard", "0")["reason"] == "held"
+    other = cli("explain", "k10", "--shard", "3", status=ABSENT)
+    assert "there is: group 0 shard 0" in other
+
+
+@pytest.mark.parametrize("flag", ["group", "shard"])
+@pytest.mark.parametrize("command", [("get",), ("set", "--value=v")])
+def test_a_group_or_shard_that_is_not_is_said_in_words_of_the_command_line(cli, command, flag):
+    said = cli(*command, "k", f"--{flag}=1", status=USAGE)
+    assert f"--{flag} 1" in said and "queries" not in said
+
+
+def test_a_key_or_value_that_cannot_be_is_said_before_the_gateway_is_asked(cli):
+    assert "--value" in cli("set", "k", status=USAGE)
+    assert "1024" in cli("get", "k" * 1025, status=USAGE)
+    assert "not a key" in cli("get", "", status=USAGE)
+
+
+def test_counters_are_found_by_a_part_of_their_name(cli):
+    assert "get_misses_corrupt_total" in cli("stats", "--filter", "corrupt")
+    assert "get_misses_corrupt_total" in cli.json("stats", "--prefix", "corrupt")["counters"]
+    assert "no counter has" in cli("stats", "--filter", "zzz", status=ABSENT)
+
+
+@pytest.mark.parametrize("typed", ["501", "kvg501", "KVG501", "[KVG501]", "no-gateway"])
+def test_an_error_is_found_as_people_type_it(cli, typed):
+    assert cli("errors", typed).startswith("KVG501 ")
+
+
+def test_the_daemons_file_of_tokens_is_not_a_clients(cli, tmp_path):
+    tokens = tmp_path / "tokens"
+    tokens.write_text("# of all tenants\ndefault 0123456789abcdef\n")
+    said = cli("--token-file", str(tokens), "ping", status=REFUSED)
+    assert "holds TENANT TOKEN" in said and "only the token is wanted" in said
+    assert "0123456789abcdef" not in said
+
+
+def test_a_mistyped_word_is_answered_with_the_nearest(cli):
+    assert '"ping"' in cli("pingg", status=USAGE)
+    assert '"--tenant"' in cli("--tenat", "x", "ping", status=USAGE)
+    assert '"--limit"' in cli("scan", "--limt", "3", status=USAGE)
+    assert '"stats"' in cli("--tenant", "default", "status", status=USAGE)
+    assert "explain" in cli(status=USAGE)
+    assert "Usage: kvgate" in cli("--help")
+
+
 def test_an_absent_gateway_is_said_with_what_to_do():
     cli = Cli(None)
     assert "--run-dir" in cli("ping", status=UNREACHABLE)
@@ -178,7 +256,15 @@ def test_several_tenants_come_by_grpc(start):
     red("set", "k", "--value", "of red")
     assert red("get", "k") == "of red"
     blue("get", "k", status=ABSENT)
-    assert "default" in Cli(daemon)("ping", status=UNREACHABLE)
+    assert "blue, red" in Cli(daemon)("ping", status=UNREACHABLE)
+    assert red.json("explain", "k")["reason"] == "held"
+    assert blue.json("explain", "k", status=ABSENT)["reason"] == "never_stored"
+    assert [row["tenant"] for row in red.json("scan")] == ["red"]
+    assert blue.json("scan") == []
+    assert [row["tenant"] for row in red.json("stats")["namespaces"]] == ["red"]
+    for command in (("explain", "k"), ("scan",), ("stats",)):
+        said = Cli(daemon, "--tenant=green")(*command, status=REFUSED)
+        assert "choose one of: blue, red" in said
 
 
 def test_wrong_usage_is_told_apart(cli):
