@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gateway/gateway.h"
 
+#include <signal.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -9,8 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "gateway/core/namespace_table.h"
 #include "gateway/core/tokens.h"
@@ -37,6 +42,7 @@ namespace {
 
 constexpr size_t kWorkers = 2, kWorkerQueueMax = 256;
 constexpr absl::Duration kAnswersAtStop = absl::Milliseconds(500);
+constexpr absl::Duration kReadyWait = absl::Seconds(1);
 
 absl::Status CannotListen(const absl::Status& why) {
   return absl::Status(why.code(),
@@ -64,6 +70,10 @@ class GatewayImpl final : public Gateway {
   absl::Status Stop(absl::Duration limit) override;
   absl::Status Reload() override;
   void Probe() override { (void)telemetry_->Snapshot(""); }
+  absl::Status Failure() const override {
+    absl::MutexLock lock(&loading_mu_);
+    return load_failure_;
+  }
   std::string ReadyLine() const override;
 
  private:
@@ -77,6 +87,7 @@ class GatewayImpl final : public Gateway {
   absl::Status CheckAndLock();
   absl::Status LoadTokens();
   absl::Status OpenStore();
+  void OnLoaded(const absl::Status& status);
   bool LocalDoorsAllowed() const { return gateway::LocalDoorsAllowed(config_); }
   absl::Status StartLocalDoors();
   absl::Status StartGrpcDoors();
@@ -103,6 +114,10 @@ class GatewayImpl final : public Gateway {
   std::vector<std::unique_ptr<GrpcServer>> grpc_doors_;
   std::string metrics_address_;
   bool stopped_ = false;
+
+  mutable absl::Mutex loading_mu_;
+  bool loaded_ ABSL_GUARDED_BY(loading_mu_) = false;
+  absl::Status load_failure_ ABSL_GUARDED_BY(loading_mu_);
 };
 
 absl::Status GatewayImpl::StartAll() {
@@ -114,7 +129,20 @@ absl::Status GatewayImpl::StartAll() {
     if (absl::Status status = (this->*step)(); !status.ok()) return status;
   }
   LogLimits();
-  return absl::OkStatus();
+  // A start from little is whole before anybody is told of it.
+  loading_mu_.LockWhenWithTimeout(absl::Condition(&loaded_), kReadyWait);
+  if (!loaded_) Log(LogLevel::kInfo, "serving; blocks on disk are still being read in");
+  const absl::Status failure = load_failure_;
+  loading_mu_.Unlock();
+  return failure;
+}
+
+void GatewayImpl::OnLoaded(const absl::Status& status) {
+  absl::MutexLock lock(&loading_mu_);
+  loaded_ = true;
+  if (status.ok() || absl::IsCancelled(status)) return;
+  load_failure_ = status;
+  kill(getpid(), SIGTERM);
 }
 
 absl::Status GatewayImpl::LoadTokens() {
@@ -154,9 +182,11 @@ absl::Status GatewayImpl::OpenStore() {
   const absl::Time begin = clock_.Now();
   storage::StoreOptions options = StoreOptionsOf(config_);
   options.log.events = LogStoreEvent;
+  options.serve_while_loading = true;
   absl::StatusOr<std::unique_ptr<storage::Store>> store = storage::Store::Open(options, &clock_);
   if (!store.ok()) return store.status();
   store_ = *std::move(store);
+  store_->WhenLoaded([this](const absl::Status& status) { OnLoaded(status); });
   namespaces_ = std::make_unique<NamespaceTable>(
       store_.get(),
       NamespaceTable::Options{.namespaces_max = config_.namespaces_max, .local_door = true});

@@ -2,12 +2,13 @@
 //
 // Gateway: one whole daemon. It owns every room and knows in which order they start and stop.
 //
-// Start: checks, store (recovery), namespaces, telemetry, local doors, gRPC doors, admin, metrics.
-// Stop: the reverse; first every door refuses new calls ("draining"), then running ones finish
-// within the limit, then the store writes out what is buffered and seals. Threads: Start and Stop
-// from one thread. Stop (or the destructor, at once) joins everything; neither ends while a request
-// hangs in the kernel, for which stop_guard.h is there. Errors: canonical, one line that says what
-// to do.
+// Start: checks, store, namespaces, telemetry, local doors, gRPC doors, admin, metrics; then it
+// waits a second at most for the rest of recovery, which goes on while the doors are open. When
+// that fails, the process gets SIGTERM from itself, and Failure says why. Stop: the reverse; first
+// every door refuses new calls ("draining"), then running ones finish within the limit, then the
+// store writes out what is buffered and seals. Threads: Start and Stop from one thread. Stop (or
+// the destructor, at once) joins everything; neither ends while a request hangs in the kernel, for
+// which stop_guard.h is there. Errors: canonical, one line that says what to do.
 #pragma once
 
 #include <memory>
@@ -34,6 +35,9 @@ class Gateway {
   // Takes every lock that a call takes, and gives it back: it hangs where calls would hang. For a
   // watchdog; from any thread, between Start and Stop.
   virtual void Probe() = 0;
+
+  // Why it cannot go on; OK as long as it can. From any thread.
+  virtual absl::Status Failure() const = 0;
 
   // "ready grpc=… local=… admin=… metrics=… incarnation=…"
   virtual std::string ReadyLine() const = 0;

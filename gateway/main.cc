@@ -141,7 +141,8 @@ int Main(int argc, char** argv) {
   guard.emplace(limit + kStopSlack);
   WarnUnlessOk(manager.Stopping("draining", limit + kStopSlack + kStopSlack));
   watchdog.reset();
-  absl::Status stopped = (*gateway)->Stop(limit);
+  absl::Status stopped = (*gateway)->Failure();
+  stopped.Update((*gateway)->Stop(limit));
   gateway->reset();
   if (!stopped.ok()) return Fail(stopped);
   Log(LogLevel::kInfo, "stopped");

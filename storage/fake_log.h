@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -41,6 +42,8 @@ class FakeLog final : public Log {
     uint64_t next_batch ABSL_GUARDED_BY(mu) = 1;
     bool hold_reads ABSL_GUARDED_BY(mu) = false;
     bool hold_appends ABSL_GUARDED_BY(mu) = false;
+    bool hold_load ABSL_GUARDED_BY(mu) = false;
+    bool namespaces_known ABSL_GUARDED_BY(mu) = false;
     std::deque<absl::Status> read_failures ABSL_GUARDED_BY(mu);    // of the next reads
     std::deque<absl::Status> append_failures ABSL_GUARDED_BY(mu);  // of the next appends
     uint32_t flip_reads ABSL_GUARDED_BY(mu) = 0;                   // next reads with a bit changed
@@ -64,6 +67,16 @@ class FakeLog final : public Log {
     void HoldAppends(bool hold) {
       absl::MutexLock lock(&mu);
       hold_appends = hold;
+    }
+    void HoldLoad(bool hold) {
+      absl::MutexLock lock(&mu);
+      hold_load = hold;
+      namespaces_known = true;
+    }
+    void WaitWhileLoadIsHeld(const std::atomic<bool>* stop) {
+      absl::MutexLock lock(&mu);
+      const auto may_go = [&]() ABSL_SHARED_LOCKS_REQUIRED(mu) { return !hold_load || *stop; };
+      mu.Await(absl::Condition(&may_go));
     }
     void FailReads(std::vector<absl::Status> failures) {
       absl::MutexLock lock(&mu);
@@ -107,17 +120,23 @@ class FakeLog final : public Log {
     medium_->ReleaseAppends();
   }
 
-  absl::Status Recover(const RecoverSink& sink) override {
-    const std::vector<Stored> records = medium_->Records();
-    std::vector<RecoveredRecord> out;
-    for (const Stored& stored : records) {
-      out.push_back({stored.meta, stored.place, stored.batch_seq});
+  absl::Status Prepare() override {
+    for (const Stored& stored : medium_->Records()) {
       version_max_ = std::max(version_max_, stored.meta.version);
     }
-    // In no order.
-    std::reverse(out.begin(), out.end());
+    return absl::OkStatus();
+  }
+  absl::Status Load(const RecoverSink& sink) override {
+    std::vector<RecoveredRecord> out;
+    for (const Stored& stored : medium_->Records()) out.push_back({stored.meta, stored.place});
+    medium_->WaitWhileLoadIsHeld(&stop_loading_);
+    if (stop_loading_) return absl::CancelledError("stopped");
     sink(out);
     return absl::OkStatus();
+  }
+  void StopLoading() override {
+    absl::MutexLock lock(&medium_->mu);
+    stop_loading_ = true;
   }
 
   std::vector<NamespaceRecord> Namespaces() const override {
@@ -208,6 +227,8 @@ class FakeLog final : public Log {
     facts.devices = 1;
     facts.hash_secret[0] = 7;
     facts.version_max = version_max_;
+    absl::MutexLock lock(&medium_->mu);
+    facts.namespaces_known = medium_->namespaces_known;
     return facts;
   }
   PlaceName NameOf(Place place) const override {
@@ -286,6 +307,7 @@ class FakeLog final : public Log {
   const std::shared_ptr<Medium> medium_;
   LogOwner* const owner_;
   uint64_t version_max_ = 0;
+  std::atomic<bool> stop_loading_{false};
 };
 
 }  // namespace kvgate::storage

@@ -43,6 +43,9 @@ struct StoreOptions {
   uint32_t pin_tokens_max = 4096;  // a tenant
   double pinned_share_max = 0.25;  // of memory
   uint64_t index_blocks_max = 16u << 20;
+  // Open returns before all segments were read; until then unknown keys answer kNotReady. Only with
+  // a whole checkpoint: without one the namespaces are known last.
+  bool serve_while_loading = false;
 
   absl::Status Validate() const;
 };

@@ -278,6 +278,10 @@ class Store {
                                                        std::vector<std::unique_ptr<Disk>> disks);
   virtual ~Store() = default;  // as Close()
 
+  // Once all that the log holds is found, or reading it failed; at once when that was so already.
+  // On a thread of the store, or inside the call. Once.
+  virtual void WhenLoaded(std::function<void(const absl::Status&)> done) { done(absl::OkStatus()); }
+
   // Writes out what is buffered, seals, syncs; callbacks of running calls come first. Idempotent.
   virtual absl::Status Close(absl::Duration limit) = 0;
 

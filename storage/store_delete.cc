@@ -92,6 +92,7 @@ bool StoreImpl::DeleteOne(const Namespace& ns, const DeleteRequest& request, std
   const bool device = request.durability == Durability::kDevice;
   const auto queue = [&] {
     mu_.AssertHeld();
+    if (merge_ != nullptr) merge_->AddTombstone(tombstone);
     QueueTombstone(tombstone, std::string(key), device, wait ? call : nullptr, 0, deferred);
   };
   if (!request.group && !request.shard) {

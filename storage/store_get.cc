@@ -162,7 +162,10 @@ void StoreImpl::Get(const GetRequest& request, GetDone done) {
       continue;
     }
     const auto entry = FindLive({request.ns, key.hash, request.group, request.shard});
-    if (!entry) continue;
+    if (!entry) {
+      result.state = StateOfUnknown();
+      continue;
+    }
     result.tier = entry->memory_slot != kNoMemorySlot ? Tier::kMemory : Tier::kDisk;
     MarkUsed(*entry);
     if (result.tier != Tier::kMemory || !SameKey(table_.at(entry->memory_slot), key)) continue;

@@ -28,6 +28,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -47,6 +48,7 @@
 #include "storage/store_history.h"
 #include "storage/store_namespaces.h"
 #include "storage/store_pins.h"
+#include "storage/store_recovery.h"
 #include "storage/store_threads.h"
 #include "storage/store_tickets.h"
 
@@ -119,6 +121,7 @@ class StoreImpl final : public Store, private LogOwner {
   using LogOpener = std::function<absl::StatusOr<std::unique_ptr<Log>>(LogOwner* owner)>;
   absl::Status Start(const LogOpener& open_log, std::vector<LockFile> lock_files);
 
+  void WhenLoaded(std::function<void(const absl::Status&)> done) override;
   absl::Status Close(absl::Duration limit) override;
   absl::StatusOr<NamespaceInfo> OpenNamespace(std::string_view tenant, std::string_view alias,
                                               const wire::Identity& identity) override;
@@ -155,7 +158,22 @@ class StoreImpl final : public Store, private LogOwner {
 
   // --- store_open.cc
   absl::Status OpenLog(const LogOpener& open_log);
+  // Versions, clock and namespaces; then the index, here or on a thread of its own.
   absl::Status Recover();
+  absl::Status LoadIndex(absl::Time began);
+  void Loaded(const absl::Status& status);
+  // Versions of the block up to this one have ended: while loading, the log may still hand them
+  // over.
+  void RememberEnd(const BlockId& id, uint64_t version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes the entry out of the index if it still has this version; what of it is in memory stays.
+  bool EraseEntry(const BlockId& id, uint64_t version) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    if (!index_->Erase(id, version)) return false;
+    RememberEnd(id, version);
+    return true;
+  }
+  GetState StateOfUnknown() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return merge_ != nullptr ? GetState::kNotReady : GetState::kMiss;
+  }
   absl::StatusOr<std::shared_ptr<const Namespace>> FindNamespace(NamespaceId id) const;
   absl::Status EnterCall();
   void LeaveCall();
@@ -282,7 +300,11 @@ class StoreImpl final : public Store, private LogOwner {
   PinTable pins_ ABSL_GUARDED_BY(mu_);
   TicketTable tickets_ ABSL_GUARDED_BY(mu_);
   uint64_t next_version_ ABSL_GUARDED_BY(mu_) = 1;
-  uint32_t calls_ ABSL_GUARDED_BY(mu_) = 0;  // inside, waiting ones included
+  uint32_t calls_ ABSL_GUARDED_BY(mu_) = 0;                    // inside, waiting ones included
+  std::unique_ptr<RecoveryMerge> merge_ ABSL_GUARDED_BY(mu_);  // while loading
+  bool loaded_ ABSL_GUARDED_BY(mu_) = false;                   // or failed
+  absl::Status load_status_ ABSL_GUARDED_BY(mu_);
+  std::function<void(const absl::Status&)> when_loaded_ ABSL_GUARDED_BY(mu_);
   bool closing_ ABSL_GUARDED_BY(mu_) = false;
   bool closed_ ABSL_GUARDED_BY(mu_) = false;
   absl::flat_hash_set<std::shared_ptr<WaitingCall>> waiting_ ABSL_GUARDED_BY(mu_);
@@ -300,6 +322,7 @@ class StoreImpl final : public Store, private LogOwner {
   Timers timers_;
   Workers workers_;
   std::unique_ptr<Log> log_;  // null: memory only; constant between Start and Close
+  std::thread loader_;        // started by Start, joined before log_ ends
 };
 
 }  // namespace kvgate::storage

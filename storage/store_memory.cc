@@ -33,7 +33,7 @@ std::optional<IndexEntry> StoreImpl::FindLive(const BlockId& id) {
 }
 
 void StoreImpl::RemoveEntry(const IndexEntry& entry) {
-  if (!index_->Erase(entry.id, entry.version)) return;
+  if (!EraseEntry(entry.id, entry.version)) return;
   if (entry.memory_slot == kNoMemorySlot) return;
   table_.Remove(entry.memory_slot);
   pins_.Moved(entry.id, /*in_memory=*/false);
@@ -70,7 +70,7 @@ void StoreImpl::Evict(uint32_t number) {
     index_->SetMemorySlot(slot.id, slot.version, number, kNoMemorySlot);
     Count(counters_.evictions_to_disk_total);
   } else {
-    index_->Erase(slot.id, slot.version);
+    EraseEntry(slot.id, slot.version);
     Departed(slot.id, Departure::kEvicted);
     Count(counters_.evictions_lost_total);
   }
@@ -120,20 +120,20 @@ bool StoreImpl::EvictUnwritten() {
 
 bool StoreImpl::MakeIndexRoom(Deferred* deferred) {
   const uint64_t max = options_.index_blocks_max;
-  if (index_->size() < max - max / kIndexSpareShare) return true;
-  while (index_->size() >= max && EvictUnwritten()) {
+  if (index_->slots() < max - max / kIndexSpareShare) return true;
+  while (index_->slots() >= max && EvictUnwritten()) {
   }
   // A reclaim frees entries of blocks on disk alone. Where most are in memory only, it would empty
   // the disk for little: those give way instead, and the disk when there are none to give.
   const uint64_t held = index_->size();
   const uint64_t on_disk = held - std::min(held, table_.blocks() - table_.written());
-  if (log_ != nullptr && (on_disk >= held - on_disk || held >= max)) {
+  if (log_ != nullptr && (on_disk >= held - on_disk || index_->slots() >= max)) {
     deferred->Add([this] {
       const Gate::Pass pass(log_gate_);
       if (pass) log_->ReclaimSoon();
     });
   }
-  return index_->size() < max;
+  return index_->slots() < max;
 }
 
 PoolBuffer StoreImpl::AllocateEvicting(uint64_t bytes) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "storage/base/check.h"
+#include "storage/base/thread_name.h"
 #include "storage/store_impl.h"
 #include "storage/store_random.h"
 #include "storage/store_recovery.h"
@@ -47,6 +48,8 @@ StoreImpl::~StoreImpl() {
   if (absl::Status status = Close(kCloseLimit); !status.ok())
     Count(counters_.disk_append_failures_total);
   if (pool_ != nullptr) pool_->Stop();
+  if (log_ != nullptr) log_->StopLoading();
+  if (loader_.joinable()) loader_.join();
   log_gate_.Close();
   log_.reset();
   timers_.Stop();
@@ -85,39 +88,106 @@ absl::Status StoreImpl::Start(const LogOpener& open_log, std::vector<LockFile> l
   auto pool = Pool::Create(pool_options);
   if (!pool.ok()) return pool.status();
   pool_ = std::move(*pool);
-  if (log_ != nullptr) {
-    if (absl::Status status = Recover(); !status.ok()) return status;
-  }
   namespaces_ = std::make_unique<NamespaceDirectory>(
       NamespaceDirectory::Limits{.namespaces_max = options_.namespaces_max,
                                  .namespaces_a_tenant_max = options_.namespaces_a_tenant_max,
                                  .idle_s = options_.namespace_idle_s},
       log_.get(), index_.get(), clock_);
-  return namespaces_->Load();
+  if (log_ != nullptr) return Recover();
+  Loaded(absl::OkStatus());
+  return absl::OkStatus();
 }
 
 absl::Status StoreImpl::Recover() {
   const absl::Time began = clock_->Now();
-  RecoveryMerge merge(index_.get());
-  absl::Status status =
-      log_->Recover([&merge](std::span<const RecoveredRecord> records) { merge.Add(records); });
-  if (!status.ok()) return status;
+  if (absl::Status status = log_->Prepare(); !status.ok()) return status;
+  const LogFacts facts = log_->facts();
   // Expiry goes on where the last run was. Other clocks are a test's own.
-  const uint32_t cache_seconds = log_->facts().cache_seconds;
   auto* real = dynamic_cast<RealClock*>(clock_);
-  if (real != nullptr && cache_seconds > 0) real->SetCacheBase(cache_seconds);
-  Count(counters_.recovery_dropped_total, merge.dropped());
+  if (real != nullptr && facts.cache_seconds > 0) real->SetCacheBase(facts.cache_seconds);
+  {
+    absl::MutexLock lock(&mu_);
+    next_version_ = facts.version_max + 1;
+    merge_ = std::make_unique<RecoveryMerge>(index_.get());
+  }
+  if (options_.serve_while_loading && facts.namespaces_known) {
+    if (absl::Status status = namespaces_->Load(); !status.ok()) return status;
+    loader_ = std::thread([this, began] {
+      SetThreadName("kv-load");
+      Loaded(LoadIndex(began));
+    });
+    return absl::OkStatus();
+  }
+  absl::Status status = LoadIndex(began);
+  if (status.ok()) status = namespaces_->Load();
+  if (status.ok()) Loaded(status);
+  return status;
+}
+
+absl::Status StoreImpl::LoadIndex(absl::Time began) {
+  // So many at a time under the lock that calls need.
+  static constexpr size_t kMergeAtOnce = 256;
+  const absl::Status status = log_->Load([this](std::span<const RecoveredRecord> records) {
+    while (!records.empty()) {
+      const size_t count = std::min(records.size(), kMergeAtOnce);
+      absl::MutexLock lock(&mu_);
+      merge_->Add(records.first(count));
+      records = records.subspan(count);
+    }
+  });
+  if (!status.ok()) return status;
+  uint64_t dropped = 0;
+  {
+    absl::MutexLock lock(&mu_);
+    dropped = merge_->dropped();
+    merge_.reset();
+  }
+  Count(counters_.recovery_dropped_total, dropped);
   StoreEvent found{.kind = EventKind::kRecovered,
                    .text = absl::StrFormat("%d blocks found in %.3f s", index_->size(),
                                            absl::ToDoubleSeconds(clock_->Now() - began))};
-  if (merge.dropped() > 0) {
+  if (dropped > 0) {
     found.level = EventLevel::kWarning;
-    found.details = {{"dropped_by_a_full_index", absl::StrCat(merge.dropped())}};
+    found.details = {{"dropped_by_a_full_index", absl::StrCat(dropped)}};
   }
   Tell(options_.log.events, found);
-  absl::MutexLock lock(&mu_);
-  next_version_ = std::max(merge.version_max(), log_->facts().version_max) + 1;
   return absl::OkStatus();
+}
+
+void StoreImpl::RememberEnd(const BlockId& id, uint64_t version) {
+  if (merge_ == nullptr) return;
+  RecordMeta tombstone;
+  tombstone.type = RecordType::kTombstone;
+  tombstone.ns = id.ns;
+  tombstone.hash = id.hash;
+  tombstone.group = id.group;
+  tombstone.shard = id.shard;
+  tombstone.version = version;
+  merge_->AddTombstone(tombstone);
+}
+
+void StoreImpl::Loaded(const absl::Status& status) {
+  std::function<void(const absl::Status&)> done;
+  {
+    absl::MutexLock lock(&mu_);
+    loaded_ = true;
+    load_status_ = status;
+    done = std::exchange(when_loaded_, nullptr);
+  }
+  if (done) done(status);
+}
+
+void StoreImpl::WhenLoaded(std::function<void(const absl::Status&)> done) {
+  absl::Status status;
+  {
+    absl::MutexLock lock(&mu_);
+    if (!loaded_) {
+      when_loaded_ = std::move(done);
+      return;
+    }
+    status = load_status_;
+  }
+  done(status);
 }
 
 absl::StatusOr<NamespaceInfo> StoreImpl::OpenNamespace(std::string_view tenant,
@@ -188,6 +258,8 @@ absl::Status StoreImpl::Close(absl::Duration limit) {
     absl::MutexLock lock(&mu_);
     closing_ = true;
     if (closed_) return absl::OkStatus();
+    // What is buffered can only be written behind what the log already holds.
+    mu_.AwaitWithDeadline(absl::Condition(&loaded_), by);
     // Calls that wait for the disk may still get what they wait for.
     mu_.AwaitWithDeadline(absl::Condition(
                               +[](uint32_t* calls) { return *calls == 0; }, &calls_),
@@ -223,6 +295,8 @@ StoreFacts StoreImpl::facts() const {
   facts.disk_bytes_max = log.capacity_bytes;
   facts.disk_made_with_bytes = log.made_with_bytes;
   facts.default_durability = Durability::kBuffered;
+  absl::MutexLock lock(&mu_);
+  facts.loading = !loaded_;
   return facts;
 }
 

@@ -118,15 +118,14 @@ TEST(TicketTable, ATenantHasALimitAndAnotherIsNotTouchedByIt) {
   EXPECT_NE(tickets.Add("other", {{Id(1 << 20), 1}}, kNow), 0u);
 }
 
-RecoveredRecord Value(uint64_t hash, uint64_t version, uint64_t batch, uint8_t shard = 0) {
+RecoveredRecord Value(uint64_t hash, uint64_t version, uint32_t segment, uint8_t shard = 0) {
   RecoveredRecord record;
   record.meta.ns = 1;
   record.meta.hash = {hash, hash};
   record.meta.shard = shard;
   record.meta.version = version;
   record.meta.length = 1;
-  record.place = {static_cast<uint32_t>(batch), 1};
-  record.batch_seq = batch;
+  record.place = {segment, 1};
   return record;
 }
 
@@ -147,20 +146,29 @@ TEST(RecoveryMerge, TheResultDoesNotDependOnTheOrder) {
       Value(5, 49, 9),
   };
   std::sort(records.begin(), records.end(),
-            [](const auto& a, const auto& b) { return a.batch_seq < b.batch_seq; });
+            [](const auto& a, const auto& b) { return a.place.segment < b.place.segment; });
   for (int rotation = 0; rotation < static_cast<int>(records.size()); ++rotation) {
     std::rotate(records.begin(), records.begin() + 1, records.end());
     auto index = NewSlabIndex(100);
     RecoveryMerge merge(index.get());
     for (const RecoveredRecord& record : records) merge.Add({&record, 1});
     EXPECT_EQ(index->Find(Id(1))->version, 12u);
-    EXPECT_EQ(index->Find(Id(1))->place.segment, 3u);
     EXPECT_FALSE(index->Find(Id(2)));
     EXPECT_FALSE(index->Find(Id(3)));
     EXPECT_TRUE(index->Find(Id(3, 1)));
     EXPECT_EQ(index->Find(Id(4))->version, 42u);
     EXPECT_TRUE(index->Find(Id(5)));
     EXPECT_EQ(merge.version_max(), 50u);
+  }
+}
+
+TEST(RecoveryMerge, OfTwoCopiesTheLaterStays) {
+  for (const uint32_t last : {2, 3}) {
+    auto index = NewSlabIndex(100);
+    RecoveryMerge merge(index.get());
+    const std::vector<RecoveredRecord> records = {Value(1, 12, 5 - last), Value(1, 12, last)};
+    merge.Add(records);
+    EXPECT_EQ(index->Find(Id(1))->place.segment, last);
   }
 }
 

@@ -49,7 +49,7 @@ void StoreImpl::Forget(uint32_t segment, std::span<const RecordMeta> records,
     if (!entry || entry->version != records[i].version || entry->place != places[i]) continue;
     Count(counters_.reclaim_forgotten_total);
     if (entry->memory_slot == kNoMemorySlot) {
-      index_->Erase(entry->id, entry->version);
+      EraseEntry(entry->id, entry->version);
       Departed(entry->id, Departure::kReclaimed);
     } else {
       index_->SetPlace(entry->id, entry->version, places[i], Place{});

@@ -43,7 +43,6 @@ void RecoveryMerge::AddValue(const RecoveredRecord& record) {
   switch (index_->Put(entry)) {
     case Index::PutResult::kNew:
     case Index::PutResult::kReplaced:
-      batch_seqs_[entry.id] = record.batch_seq;
       break;
     case Index::PutResult::kFull: {
       ++dropped_;
@@ -54,11 +53,8 @@ void RecoveryMerge::AddValue(const RecoveredRecord& record) {
     }
     case Index::PutResult::kOlder: {
       const auto held = index_->Find(entry.id);
-      if (!held || held->version != meta.version || batch_seqs_[entry.id] >= record.batch_seq) {
-        break;
-      }
-      if (index_->SetPlace(entry.id, meta.version, held->place, record.place)) {
-        batch_seqs_[entry.id] = record.batch_seq;
+      if (held && held->version == meta.version) {
+        index_->SetPlace(entry.id, meta.version, held->place, record.place);
       }
       break;
     }

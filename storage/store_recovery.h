@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// RecoveryMerge: puts the records of a log, which come in no order, into an empty index so that the
-// highest (version, batch_seq) of a block wins and a tombstone ends everything of its version and
-// below, whichever came first. Tombstones are remembered only while it lives.
-// Thread-compatible. Errors: a full index drops values (misses later), counted in dropped().
+// RecoveryMerge: puts the records of a log, which come in nearly any order, into the index, while
+// the store may already serve. The highest version of a block wins; of two records of one version,
+// copies of each other, the later one; a tombstone ends everything of its version and below,
+// whichever came first. Tombstones are remembered only while it lives, those of live Deletes and
+// OVERWRITEs too: what they end may be handed over later.
+// Thread-compatible (the store's lock). Errors: a full index drops values (misses later), counted
+// in dropped().
 #pragma once
 
 #include <cstdint>
@@ -24,19 +27,18 @@ class RecoveryMerge {
   explicit RecoveryMerge(Index* index) : index_(index) {}
 
   void Add(std::span<const RecoveredRecord> records);
+  // A tombstone, of the log or of a live call.
+  void AddTombstone(const RecordMeta& meta);
   uint64_t version_max() const { return version_max_; }
   uint64_t dropped() const { return dropped_; }
 
  private:
   void AddValue(const RecoveredRecord& record);
-  void AddTombstone(const RecordMeta& meta);
   bool Killed(const BlockId& id, uint64_t version) const;
 
   Index* const index_;
   absl::flat_hash_map<BlockId, uint64_t> tombstones_;      // highest version
   absl::flat_hash_map<BlockId, uint64_t> key_tombstones_;  // all siblings: group = shard = 0
-  // Reinsertion leaves pairs of one version: the younger place is the one that stays.
-  absl::flat_hash_map<BlockId, uint64_t> batch_seqs_;
   uint64_t version_max_ = 0, dropped_ = 0;
 };
 

@@ -137,6 +137,7 @@ SetResult StoreImpl::PublishSet(const Namespace& ns, const SetRequest& request, 
   const bool overwrite = request.mode == SetMode::kOverwrite;
   if (overwrite) ++next_version_;
   entry.version = next_version_++;
+  if (overwrite) RememberEnd(entry.id, entry.version - 1);
   entry.length = value.length;
   entry.crc = value.block_crc;
   entry.parent = parent;

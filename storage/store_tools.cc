@@ -110,6 +110,8 @@ void StoreImpl::VisitCounters(const CounterVisitor& visitor) const {
   visit("memory_extents_touched", pool.extents_touched);
   visit("memory_extent_failures_total", pool.extent_failures);
   visit("index_entries", index_->size());
+  visit("index_slots", index_->slots());
+  visit("index_bytes", index_->MemoryBytes());
   visit("index_entries_max", options_.index_blocks_max);
   {
     absl::MutexLock lock(&mu_);
@@ -117,6 +119,7 @@ void StoreImpl::VisitCounters(const CounterVisitor& visitor) const {
     visit("memory_value_bytes", table_.value_bytes());
     visit("pin_tokens", pins_.tokens());
     visit("pinned_memory_bytes", pins_.memory_bytes());
+    visit("loading", loaded_ ? 0 : 1);
     visit("pinned_disk_bytes", pins_.disk_bytes());
     visit("pins_replaced_total", pins_.replaced());
     visit("tickets", tickets_.tickets());

@@ -109,8 +109,11 @@ constexpr Metric kIndexAndCalls[] = {
     {"append_queue_bytes_max", "its limit"},
     {"blocks_waiting_for_disk", "blocks in memory whose write has not ended"},
     {"calls_in_flight", "calls inside the store"},
+    {"index_bytes", "memory of the index"},
     {"index_entries", "blocks known"},
     {"index_entries_max", "most that may be known"},
+    {"index_slots", "places taken in the index: blocks known, and parents that only have a name"},
+    {"loading", "1 while blocks on disk are still being read in: unknown keys answer NOT_READY"},
     {"loads_in_flight", "reads of blocks under way"},
     {"namespaces_collected_total", "namespaces forgotten at a limit: empty, unnamed and idle"},
 };

@@ -10,13 +10,16 @@
 #include <cstring>
 #include <optional>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "proto/wire/checksum.h"
 
 namespace kvgate::storage {
 
 struct Checkpoint::Impl {
-  std::unique_ptr<rocksdb::DB> db;
+  mutable absl::Mutex mu;  // exclusively: the database is replaced
+  std::unique_ptr<rocksdb::DB> db ABSL_GUARDED_BY(mu);
 };
 
 namespace {
@@ -173,9 +176,13 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
   std::unique_ptr<Checkpoint> out(new Checkpoint(directory, set_uuid, counters));
   absl::Status status;
   if (absl::StatusOr<std::unique_ptr<rocksdb::DB>> db = OpenDb(directory); db.ok()) {
+    absl::MutexLock lock(&out->impl_->mu);
     out->impl_->db = *std::move(db);
     status = CheckSet(*out->impl_->db, set_uuid, counters);
-    if (absl::IsNotFound(status)) status = WriteSet(*out->impl_->db, set_uuid);
+    if (absl::IsNotFound(status)) {
+      out->made_anew_ = true;
+      status = WriteSet(*out->impl_->db, set_uuid);
+    }
   } else {
     status = db.status();
   }
@@ -190,6 +197,7 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(const std::string& 
 
 absl::Status Checkpoint::Empty() {
   counters_->rocksdb_rebuilds++;
+  absl::MutexLock lock(&impl_->mu);
   impl_->db.reset();
   const rocksdb::Status destroyed = rocksdb::DestroyDB(directory_, RocksOptions());
   if (!destroyed.ok()) return FromRocks(destroyed, absl::StrCat("empty ", directory_));
@@ -199,20 +207,32 @@ absl::Status Checkpoint::Empty() {
   return WriteSet(*impl_->db, set_uuid_);
 }
 
-absl::Status Checkpoint::Load(const SegmentVisitor& visit,
-                              std::vector<NamespaceRecord>* namespaces) {
-  const std::unique_ptr<rocksdb::Iterator> it(impl_->db->NewIterator(rocksdb::ReadOptions()));
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+absl::Status Checkpoint::Namespaces(std::vector<NamespaceRecord>* out) const {
+  absl::ReaderMutexLock lock(&impl_->mu);
+  rocksdb::ReadOptions options;
+  const rocksdb::Slice end("o");  // after "n"
+  options.iterate_upper_bound = &end;
+  const std::unique_ptr<rocksdb::Iterator> it(impl_->db->NewIterator(options));
+  for (it->Seek("n"); it->Valid(); it->Next()) {
     counters_->rocksdb_reads++;
     const std::string_view key = ViewOf(it->key());
-    if (key.size() == 9 && key[0] == 's') {
-      visit(GetBig(key.substr(1)), GetBig(key.substr(5)), ViewOf(it->value()));
-    } else if (key.size() == 5 && key[0] == 'n') {
-      auto record = DecodeNamespaceRecord(GetBig(key.substr(1)), ViewOf(it->value()));
-      if (record) namespaces->push_back(*std::move(record));
-    }
+    if (key.size() != 5) continue;
+    auto record = DecodeNamespaceRecord(GetBig(key.substr(1)), ViewOf(it->value()));
+    if (record) out->push_back(*std::move(record));
   }
   return FromRocks(it->status(), "scan");
+}
+
+absl::StatusOr<std::string> Checkpoint::Segment(uint32_t device, uint32_t segment) const {
+  absl::ReaderMutexLock lock(&impl_->mu);
+  counters_->rocksdb_reads++;
+  std::string image;
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;  // read once
+  const absl::Status status =
+      FromRocks(impl_->db->Get(options, SegmentKey(device, segment), &image), "read a segment");
+  if (!status.ok()) return status;
+  return image;
 }
 
 absl::Status Checkpoint::Counted(absl::Status status, uint64_t bytes) {
@@ -225,6 +245,7 @@ absl::Status Checkpoint::Counted(absl::Status status, uint64_t bytes) {
 }
 
 absl::Status Checkpoint::PutSegment(uint32_t device, uint32_t segment, std::string_view image) {
+  absl::ReaderMutexLock lock(&impl_->mu);
   rocksdb::WriteBatch batch;
   batch.Put(SegmentKey(device, segment), SliceOf(image));
   return Counted(FromRocks(impl_->db->Write(rocksdb::WriteOptions(), &batch), "write a segment"),
@@ -232,12 +253,14 @@ absl::Status Checkpoint::PutSegment(uint32_t device, uint32_t segment, std::stri
 }
 
 absl::Status Checkpoint::DeleteSegment(uint32_t device, uint32_t segment) {
+  absl::ReaderMutexLock lock(&impl_->mu);
   return Counted(FromRocks(impl_->db->Delete(rocksdb::WriteOptions(), SegmentKey(device, segment)),
                            "delete a segment"),
                  9);
 }
 
 absl::Status Checkpoint::PutNamespace(const NamespaceRecord& record) {
+  absl::ReaderMutexLock lock(&impl_->mu);
   rocksdb::WriteOptions synced;
   synced.sync = true;
   const std::string value = EncodeNamespaceRecord(record);

@@ -7,7 +7,7 @@
 // Keys: "s" ‖ be32 device ‖ be32 segment -> footer image (format.h); "n" ‖ be32 id -> namespace;
 // "m" -> set uuid. One WriteBatch a segment, without sync; namespaces are synced.
 // A database that is corrupt or of another set is emptied (counted as rocksdb_rebuilds): the caller
-// puts everything again. Reads happen in Load only; every read and write is counted.
+// puts everything again. Reads happen at start only; every read and write is counted.
 // Thread-safe; blocking, so never on a Disk's thread. Errors: as RocksDB's codes, UNAVAILABLE for
 // I/O errors, FAILED_PRECONDITION when another process has it.
 #pragma once
@@ -35,12 +35,15 @@ class Checkpoint {
 
   // Why Open emptied it; empty: it was new or whole.
   const std::string& lost_why() const { return lost_why_; }
+  // It was not there when it was opened.
+  bool made_anew() const { return made_anew_; }
 
-  using SegmentVisitor =
-      std::function<void(uint32_t device, uint32_t segment, std::string_view image)>;
-  absl::Status Load(const SegmentVisitor& visit, std::vector<NamespaceRecord>* namespaces);
+  // All namespaces that can be decoded.
+  absl::Status Namespaces(std::vector<NamespaceRecord>* out) const;
+  // The image that was put last; NOT_FOUND: none.
+  absl::StatusOr<std::string> Segment(uint32_t device, uint32_t segment) const;
 
-  // Forgets everything, for a database that Load found damaged. Not while other calls run.
+  // Forgets everything, for a database that a read found damaged.
   absl::Status Empty();
 
   absl::Status PutSegment(uint32_t device, uint32_t segment, std::string_view image);
@@ -53,7 +56,8 @@ class Checkpoint {
   absl::Status Counted(absl::Status status, uint64_t bytes);
 
   const std::string directory_;
-  std::string lost_why_;  // constant once open
+  std::string lost_why_;  // constant once open, as the next
+  bool made_anew_ = false;
   const Uuid set_uuid_;
   const std::unique_ptr<Impl> impl_;
   LogCounters* const counters_;

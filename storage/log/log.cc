@@ -61,21 +61,32 @@ LogImpl::~LogImpl() {
   for (const auto& device : context_->set.devices) device->disk.reset();
 }
 
-absl::Status LogImpl::Recover(const RecoverSink& sink) {
-  Recovery recovery(context_.get(), &sink);
-  if (absl::Status s = recovery.Run(); !s.ok()) return s;
-  cache_seconds_ = recovery.cache_seconds();
+absl::Status LogImpl::Prepare() {
+  recovery_ = std::make_unique<Recovery>(context_.get());
+  if (absl::Status s = recovery_->Prepare(); !s.ok()) return s;
+  cache_seconds_ = recovery_->cache_seconds();
+  // Every namespace is durable in the checkpoint before it is used.
+  namespaces_known_ = context_->checkpoint != nullptr && !context_->checkpoint->made_anew() &&
+                      context_->counters.rocksdb_rebuilds == 0;
+  prepared_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status LogImpl::Load(const RecoverSink& sink) {
+  if (!prepared_) return absl::FailedPreconditionError("log: Prepare comes before Load");
+  if (absl::Status s = recovery_->Load(sink, stop_loading_); !s.ok()) return s;
   recovered_ = true;
   writer_.Start();
   sealer_.Start();
   reclaimer_.Start();
   // Values whose age nobody knows must not come back at the next start either.
-  for (RecordMeta meta : recovery.take_ttl_dropped()) {
+  for (RecordMeta meta : recovery_->take_ttl_dropped()) {
     meta.type = RecordType::kTombstone;
     AppendRequest request;
     request.meta = meta;
     writer_.Append(std::move(request));
   }
+  recovery_.reset();
   return absl::OkStatus();
 }
 
@@ -90,10 +101,10 @@ absl::Status LogImpl::PutNamespace(const NamespaceRecord& record) {
 uint32_t LogImpl::NextNamespaceId() { return context_->namespaces.TakeNextId(); }
 
 void LogImpl::Append(AppendRequest request) {
-  if (recovered_) {
+  if (prepared_) {
     writer_.Append(std::move(request));
   } else if (request.done) {
-    request.done(absl::FailedPreconditionError("log: Recover comes before Append"));
+    request.done(absl::FailedPreconditionError("log: Prepare comes before Append"));
   }
 }
 
@@ -216,7 +227,7 @@ void LogImpl::RegisterBuffer(std::span<std::byte> memory) {
 }
 
 absl::Status LogImpl::Flush(bool seal, absl::Duration limit) {
-  if (!recovered_) return absl::FailedPreconditionError("log: Recover comes before Flush");
+  if (!recovered_) return absl::FailedPreconditionError("log: Load comes before Flush");
   const absl::Time deadline = absl::Now() + limit;
   if (absl::Status s = writer_.Flush(seal, deadline); !s.ok() || !seal) return s;
   return sealer_.WaitIdle(deadline);
@@ -229,6 +240,7 @@ LogFacts LogImpl::facts() const {
   out.hash_secret = context_->set.hash_secret;
   out.version_max = context_->version_max.load();
   out.cache_seconds = cache_seconds_;
+  out.namespaces_known = namespaces_known_;
   out.devices = static_cast<uint32_t>(context_->set.devices.size());
   for (const auto& device : context_->set.devices) {
     out.segments += device->segments;

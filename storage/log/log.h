@@ -113,12 +113,12 @@ class LogOwner {
                       std::span<const Place> places) = 0;
 };
 
-// Recovery hands over every live record and tombstone, in no order; the receiver merges by
-// (version, batch_seq).
+// Recovery hands over every live record and tombstone, segment by segment, mostly in the order in
+// which the segments were opened. The receiver merges by version; of two records of one block and
+// version, copies of each other, it keeps the one that came later.
 struct RecoveredRecord {
   RecordMeta meta;
   Place place;
-  uint64_t batch_seq = 0;
 };
 using RecoverSink = std::function<void(std::span<const RecoveredRecord>)>;
 
@@ -128,8 +128,10 @@ struct LogFacts {
   uint64_t made_with_bytes = 0;  // of all devices, as formatted
   uint32_t devices = 0, segments = 0;
   wire::HashSecret hash_secret{};
-  uint64_t version_max = 0;    // highest version recovered
+  uint64_t version_max = 0;    // highest version given so far
   uint32_t cache_seconds = 0;  // cache clock at the last anchor, carried on
+  // The checkpoint is whole: no namespace is known to the segments alone.
+  bool namespaces_known = false;
 };
 
 class Log {
@@ -142,8 +144,18 @@ class Log {
                                                    LogOwner* owner, Clock* clock);
   virtual ~Log() = default;
 
-  // Once, before the first Append. Afterwards the background threads run.
-  virtual absl::Status Recover(const RecoverSink& sink) = 0;
+  // Recovery, in two steps, once. After Prepare the facts and, with facts().namespaces_known, the
+  // namespaces are final, and Append (which queues) and Read may be called; what was read from the
+  // disks by then is little. Load hands over all records and lets the background threads run;
+  // blocking, on a thread of the caller's; StopLoading, from another thread, ends it with
+  // CANCELLED.
+  virtual absl::Status Prepare() = 0;
+  virtual absl::Status Load(const RecoverSink& sink) = 0;
+  virtual void StopLoading() = 0;
+  absl::Status Recover(const RecoverSink& sink) {
+    const absl::Status status = Prepare();
+    return status.ok() ? Load(sink) : status;
+  }
 
   virtual std::vector<NamespaceRecord> Namespaces() const = 0;
   // Durable in the checkpoint before it returns; batches and footers carry id, tenant and digest.

@@ -406,7 +406,7 @@ TEST_F(LogCheckpointTest, ANamespaceKeepsAllItsAliases) {
     const auto checkpoint = Checkpoint::Open(directory, Uuid{1}, &counters);
     ASSERT_OK(checkpoint.status());
     std::vector<NamespaceRecord> back;
-    ASSERT_OK((*checkpoint)->Load([](uint32_t, uint32_t, std::string_view) {}, &back));
+    ASSERT_OK((*checkpoint)->Namespaces(&back));
     ASSERT_EQ(back.size(), 1u);
     EXPECT_EQ(back[0].aliases, aliases);
     EXPECT_EQ(back[0].identity, "identity");

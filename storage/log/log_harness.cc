@@ -92,11 +92,8 @@ void TestIndex::Merge(const RecoveredRecord& record) {
   }
   if (meta.version <= ended_[IdOf(meta)] || meta.version <= ended_all_[HashPair(meta.hash)]) return;
   const auto found = held_.find(IdOf(meta));
-  if (found != held_.end() && std::pair(found->second.meta.version, found->second.batch_seq) >
-                                  std::pair(meta.version, record.batch_seq)) {
-    return;
-  }
-  held_[IdOf(meta)] = {meta, record.place, record.batch_seq};
+  if (found != held_.end() && found->second.meta.version > meta.version) return;
+  held_[IdOf(meta)] = {meta, record.place};
 }
 
 void TestIndex::Clear() {
@@ -225,7 +222,7 @@ void LogHarness::PutLater(const std::string& key, uint64_t version, uint32_t byt
   request.payload = value->data();
   request.device_durable = options.device;
   request.done = [this, value, meta = request.meta, done](absl::StatusOr<Place> place) {
-    if (place.ok()) index_.Merge({.meta = meta, .place = *place, .batch_seq = ~0ull});
+    if (place.ok()) index_.Merge({.meta = meta, .place = *place});
     done(place.status());
   };
   log_->Append(std::move(request));
@@ -255,7 +252,7 @@ absl::Status LogHarness::Delete(const std::string& key, uint64_t version, bool d
   request.key = key;
   request.device_durable = device;
   // The index first: a later read must miss whatever the log does.
-  index_.Merge({.meta = request.meta, .place = {}, .batch_seq = 0});
+  index_.Merge({.meta = request.meta, .place = {}});
   absl::Notification ended;
   absl::Status result;
   request.done = [&](absl::StatusOr<Place> place) {

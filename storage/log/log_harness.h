@@ -34,7 +34,6 @@ class TestIndex final : public LogOwner {
   struct Held {
     RecordMeta meta;
     Place place;
-    uint64_t batch_seq = 0;
   };
 
   Verdict JudgeReclaim(uint32_t segment, std::span<const RecordMeta> records,

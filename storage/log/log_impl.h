@@ -16,6 +16,7 @@
 #include "storage/log/log_context.h"
 #include "storage/log/log_writer.h"
 #include "storage/log/reclaimer.h"
+#include "storage/log/recovery.h"
 #include "storage/log/sealer.h"
 
 namespace kvgate::storage {
@@ -25,7 +26,9 @@ class LogImpl final : public Log {
   explicit LogImpl(std::unique_ptr<LogContext> context);
   ~LogImpl() override;
 
-  absl::Status Recover(const RecoverSink& sink) override;
+  absl::Status Prepare() override;
+  absl::Status Load(const RecoverSink& sink) override;
+  void StopLoading() override { stop_loading_ = true; }
   std::vector<NamespaceRecord> Namespaces() const override;
   absl::Status PutNamespace(const NamespaceRecord& record) override;
   uint32_t NextNamespaceId() override;
@@ -60,11 +63,14 @@ class LogImpl final : public Log {
   Sealer sealer_;
   LogWriter writer_;
   Reclaimer reclaimer_;
-  std::atomic<bool> recovered_{false};
+  std::atomic<bool> prepared_{false}, recovered_{false}, stop_loading_{false};
   std::atomic<uint64_t> read_bytes_in_flight_{0};
   std::atomic<double> read_bytes_per_ms_{1e6};  // of reads of 256 KiB and more
   std::atomic<double> read_base_ms_{0.2};       // of smaller ones
-  uint32_t cache_seconds_ = 0;                  // constant after Recover
+  // Written by Prepare, constant afterwards.
+  uint32_t cache_seconds_ = 0;
+  bool namespaces_known_ = false;
+  std::unique_ptr<Recovery> recovery_;  // from Prepare to the end of Load
 
   absl::Mutex map_mutex_;
   BatchMap batch_map_ ABSL_GUARDED_BY(map_mutex_);

@@ -42,7 +42,16 @@ void LogWriter::Stop() {
     absl::MutexLock lock(&mutex_);
     stop_ = true;
   }
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) {
+    thread_.join();
+    return;
+  }
+  std::deque<WriteItem> never_placed;
+  {
+    absl::MutexLock lock(&mutex_);
+    never_placed.swap(queue_);
+  }
+  for (WriteItem& item : never_placed) Fail(item, absl::CancelledError("the log is closing"));
 }
 
 absl::Status LogWriter::Check(const AppendRequest& request) const {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
+#include <numeric>
 #include <set>
 #include <tuple>
 
@@ -18,6 +20,8 @@ namespace {
 
 constexpr uint64_t kWallGapMax = 30ull * 24 * 3600;
 constexpr uint64_t kWallStepBackMax = 60;  // seconds
+// More segments of a device were never open at once, and twice as many, to be sure.
+constexpr size_t kOpenAtOnce = 4, kYoungest = 2 * kOpenAtOnce;
 
 // A sector that cannot be read is as good as a rotten one, as long as others can be.
 bool IsDamage(const absl::Status& status) {
@@ -49,49 +53,66 @@ absl::Status Recovery::LearnNamespace(const NamespaceRef& ref) {
                                 "the checkpoint directory and start again")));
 }
 
+absl::Status Recovery::ReadHeader(SegmentId id, Header* out) {
+  const LogDevice& device = context_->device(id.device);
+  absl::StatusOr<SegmentHeader> header = ReadSegmentHeader(device, id.local);
+  if (absl::IsUnavailable(header.status())) header = ReadSegmentHeader(device, id.local);
+  if (!header.ok()) {
+    if (!IsDamage(header.status())) return header.status();
+    context_->counters.corrupt_headers++;
+    ++corrupt_headers_;
+    return absl::OkStatus();
+  }
+  *out = {.intact = true, .lap = header->lap};
+  lap_max_ = std::max(lap_max_, header->lap);
+  Learn(header->marks);
+  // Whatever is wrong with the first batch is met again, and told, where the segment is read whole.
+  absl::StatusOr<Batch> first = ReadBatch(device, id.local, 1);
+  if (first.ok() && first->info.lap == header->lap) {
+    out->sequence = first->info.sequence;
+    Learn(first->info.marks);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Recovery::ReadHeaders() {
   for (const auto& device : context_->set.devices) {
     std::vector<Header>& headers = headers_.emplace_back(device->segments);
     for (uint32_t i = 0; i < device->segments; ++i) {
-      absl::StatusOr<SegmentHeader> header = ReadSegmentHeader(*device, i);
-      if (absl::IsUnavailable(header.status())) header = ReadSegmentHeader(*device, i);
-      if (header.ok()) {
-        headers[i] = {.intact = true, .lap = header->lap};
-        lap_max_ = std::max(lap_max_, header->lap);
-        Learn(header->marks);
-      } else if (IsDamage(header.status())) {
-        context_->counters.corrupt_headers++;
-        ++corrupt_headers_;
-      } else {
-        return header.status();
-      }
+      if (absl::Status s = ReadHeader({device->ordinal, i}, &headers[i]); !s.ok()) return s;
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status Recovery::LoadCheckpoint() {
+absl::Status Recovery::LoadNamespaces() {
   if (context_->checkpoint == nullptr) return absl::OkStatus();
   std::vector<NamespaceRecord> namespaces;
-  absl::Status status = context_->checkpoint->Load(
-      [this](uint32_t device, uint32_t segment, std::string_view image) {
-        if (device < headers_.size() && segment < headers_[device].size()) {
-          images_[SegmentId{device, segment}.global()] = image;
-        }
-      },
-      &namespaces);
-  if (!status.ok()) {
-    context_->counters.rocksdb_errors++;
-    context_->TellCheckpoint(
-        EventLevel::kWarning,
-        absl::StrCat("the checkpoint could not be read and was emptied: ", status.message()));
-    images_.clear();
-    if (status = context_->checkpoint->Empty(); !status.ok()) return status;
+  if (absl::Status s = context_->checkpoint->Namespaces(&namespaces); !s.ok()) {
+    if (s = EmptyCheckpoint(s); !s.ok()) return s;
   }
   for (const NamespaceRecord& record : namespaces) {
-    if (status = context_->namespaces.Put(record); !status.ok()) return status;
+    if (absl::Status s = context_->namespaces.Put(record); !s.ok()) return s;
   }
   return absl::OkStatus();
+}
+
+// The footers have all that it had, but for identities and aliases.
+absl::Status Recovery::EmptyCheckpoint(const absl::Status& why) {
+  context_->counters.rocksdb_errors++;
+  context_->TellCheckpoint(
+      EventLevel::kWarning,
+      absl::StrCat("the checkpoint could not be read and was emptied: ", why.message()));
+  return context_->checkpoint->Empty();
+}
+
+absl::StatusOr<std::optional<std::string>> Recovery::FromCheckpoint(SegmentId id) {
+  if (context_->checkpoint == nullptr) return std::optional<std::string>();
+  absl::StatusOr<std::string> image = context_->checkpoint->Segment(id.device, id.local);
+  if (image.ok()) return std::optional<std::string>(*std::move(image));
+  if (absl::IsNotFound(image.status())) return std::optional<std::string>();
+  if (absl::Status s = EmptyCheckpoint(image.status()); !s.ok()) return s;
+  return std::optional<std::string>();
 }
 
 absl::Status Recovery::Accept(SegmentId id, const Footer& footer) {
@@ -112,18 +133,19 @@ absl::Status Recovery::Accept(SegmentId id, const Footer& footer) {
   found.reserve(footer.records.size());
   for (const LogRecord& record : footer.records) {
     context_->RaiseVersion(record.meta.version);
-    found.push_back({.meta = record.meta,
-                     .place = {.segment = id.global(), .first_page = record.first_page},
-                     .batch_seq = footer.info.last_batch_seq});
+    found.push_back(
+        {.meta = record.meta, .place = {.segment = id.global(), .first_page = record.first_page}});
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<bool> Recovery::FromFooter(SegmentId id, const Header& header) {
   const LogDevice& device = context_->device(id.device);
-  const auto image = images_.find(id.global());
-  if (image != images_.end() && header.intact) {
-    absl::StatusOr<Footer> copy = DecodeFooterImage(image->second);
+  absl::StatusOr<std::optional<std::string>> image = std::optional<std::string>();
+  if (header.intact) image = FromCheckpoint(id);
+  if (!image.ok()) return image.status();
+  if (*image) {
+    absl::StatusOr<Footer> copy = DecodeFooterImage(**image);
     if (copy.ok() && CheckFooterPlace(*copy, device, id.local).ok() &&
         copy->info.lap == header.lap) {
       if (absl::Status s = Accept(id, *copy); !s.ok()) return s;
@@ -151,7 +173,7 @@ absl::StatusOr<bool> Recovery::FromFooter(SegmentId id, const Header& header) {
                                  .marks = footer->info.marks};
     if (absl::Status s = WriteSegmentHeader(device, restored); !s.ok()) return s;
   }
-  restore_checkpoint_.emplace_back(id, *std::move(footer));
+  if (absl::Status s = RestoreToCheckpoint(id, *footer); !s.ok()) return s;
   return true;
 }
 
@@ -214,9 +236,8 @@ absl::Status Recovery::WalkBatch(SegmentId id, const Batch& batch, FooterBuilder
       }
     }
     builder->Add(batch.ns, record.meta, record.first_page);
-    found->push_back({.meta = record.meta,
-                      .place = {.segment = id.global(), .first_page = record.first_page},
-                      .batch_seq = batch.info.batch_seq});
+    found->push_back(
+        {.meta = record.meta, .place = {.segment = id.global(), .first_page = record.first_page}});
   }
   if (torn) context_->counters.torn_batches++;
   return absl::OkStatus();
@@ -256,47 +277,68 @@ absl::Status Recovery::RestartLost() {
   return absl::OkStatus();
 }
 
-bool Recovery::OnlyCopies(size_t segment) const {
+// Whether every record of this one of `found_` is in another segment too.
+absl::StatusOr<bool> Recovery::OnlyCopies(size_t segment) {
   using Key =
       std::tuple<uint64_t, uint64_t, uint32_t, uint8_t, uint8_t, uint64_t, RecordType, bool>;
+  std::set<Key> missing;
   const auto key_of = [](const RecordMeta& meta) {
     return Key{meta.hash.lo, meta.hash.hi, meta.ns,   meta.group,
                meta.shard,   meta.version, meta.type, meta.all_siblings};
   };
-  std::set<Key> missing;
-  for (const RecoveredRecord& record : found_[segment].records) {
-    missing.insert(key_of(record.meta));
-  }
-  for (size_t i = 0; i < found_.size() && !missing.empty(); ++i) {
+  const auto strike = [&](const RecordMeta& meta) {
+    missing.erase(key_of(meta));
+    if (!meta.supersedes) return;
+    // Stands in for the tombstone that reclaim leaves when it drops the value.
+    RecordMeta ended = meta;
+    ended.type = RecordType::kTombstone;
+    ended.version -= 1;
+    missing.erase(key_of(ended));
+  };
+  std::set<uint32_t> kept;
+  for (const RecoveredRecord& record : found_[segment].records) missing.insert(key_of(record.meta));
+  for (size_t i = 0; i < found_.size(); ++i) {
+    kept.insert(found_[i].id.global());
     if (i == segment) continue;
-    for (const RecoveredRecord& record : found_[i].records) {
-      missing.erase(key_of(record.meta));
-      if (!record.meta.supersedes) continue;
-      // Stands in for the tombstone that reclaim leaves when it drops the value.
-      RecordMeta ended = record.meta;
-      ended.type = RecordType::kTombstone;
-      ended.version -= 1;
-      missing.erase(key_of(ended));
+    for (const RecoveredRecord& record : found_[i].records) strike(record.meta);
+  }
+  // The others were handed over and are read once more: this happens once in a crash's life.
+  for (const auto& device : context_->set.devices) {
+    for (uint32_t i = 0; i < device->segments && !missing.empty(); ++i) {
+      const SegmentId id{device->ordinal, i};
+      const auto info = context_->table.Get(id);
+      if (kept.contains(id.global()) || info->state != SegmentState::kSealed) continue;
+      absl::StatusOr<std::optional<std::string>> image = FromCheckpoint(id);
+      if (!image.ok()) return image.status();
+      absl::StatusOr<Footer> footer =
+          *image ? DecodeFooterImage(**image) : absl::StatusOr<Footer>(absl::DataLossError(""));
+      if (!footer.ok() || footer->info.lap != info->lap) footer = ReadFooter(*device, i);
+      if (!footer.ok() || footer->info.lap != info->lap) continue;
+      for (const LogRecord& record : footer->records) strike(record.meta);
     }
   }
   return missing.empty();
 }
 
 absl::Status Recovery::FreeCopiesOn(uint32_t device) {
-  constexpr size_t kYoungest = 4;  // more were never open at once on a device
   std::vector<size_t> candidates;
   for (size_t i = 0; i < found_.size(); ++i) {
     if (found_[i].id.device == device) candidates.push_back(i);
   }
   std::sort(candidates.begin(), candidates.end(),
             [this](size_t a, size_t b) { return found_[a].sequence > found_[b].sequence; });
-  if (candidates.size() > kYoungest) candidates.resize(kYoungest);
+  if (candidates.size() > kOpenAtOnce) candidates.resize(kOpenAtOnce);
   for (size_t i : candidates) {
-    if (!OnlyCopies(i)) continue;
+    const absl::StatusOr<bool> copies_only = OnlyCopies(i);
+    if (!copies_only.ok()) return copies_only.status();
+    if (!*copies_only) continue;
     const Found copies = std::move(found_[i]);
     found_.erase(found_.begin() + static_cast<ptrdiff_t>(i));
     std::erase_if(walked_, [&](const Walked& walked) { return walked.id == copies.id; });
-    std::erase_if(restore_checkpoint_, [&](const auto& entry) { return entry.first == copies.id; });
+    if (context_->checkpoint != nullptr) {
+      absl::Status s = context_->checkpoint->DeleteSegment(copies.id.device, copies.id.local);
+      if (!s.ok()) return s;
+    }
     return StartLap(copies.id, copies.lap + 1);
   }
   return absl::OkStatus();
@@ -321,30 +363,31 @@ SetMarks Recovery::RecoveredMarks() const {
           .anchor = anchor_};
 }
 
-void Recovery::SealWalked() {
-  for (Walked& walked : walked_) {
-    walked.info.marks = RecoveredMarks();
-    // Without its footer the segment is walked again next time: not a reason to fail.
-    if (!WriteSeal(context_, walked.id, walked.builder.Encode(walked.info)).ok()) {
-      context_->counters.seal_failures++;
-    }
+void Recovery::Seal(const Walked& walked) {
+  FooterInfo info = walked.info;
+  info.marks = RecoveredMarks();
+  // Without its footer the segment is walked again next time: not a reason to fail.
+  if (!WriteSeal(context_, walked.id, walked.builder.Encode(info)).ok()) {
+    context_->counters.seal_failures++;
   }
 }
 
-// Footers that the checkpoint did not have, and namespaces that only the disks remember.
-absl::Status Recovery::RestoreCheckpoint() {
+absl::Status Recovery::RestoreToCheckpoint(SegmentId id, const Footer& footer) {
   if (context_->checkpoint == nullptr) return absl::OkStatus();
-  for (const auto& [id, footer] : restore_checkpoint_) {
-    FooterBuilder builder;
-    std::map<uint32_t, const NamespaceRef*> refs;
-    for (const NamespaceRef& ref : footer.namespaces) refs[ref.id] = &ref;
-    for (const LogRecord& record : footer.records) {
-      builder.Add(*refs[record.meta.ns], record.meta, record.first_page);
-    }
-    absl::Status status =
-        context_->checkpoint->PutSegment(id.device, id.local, builder.Encode(footer.info));
-    if (!status.ok()) return status;
+  FooterBuilder builder;
+  std::map<uint32_t, const NamespaceRef*> refs;
+  for (const NamespaceRef& ref : footer.namespaces) refs[ref.id] = &ref;
+  for (const LogRecord& record : footer.records) {
+    builder.Add(*refs[record.meta.ns], record.meta, record.first_page);
   }
+  ++restored_segments_;
+  restored_blocks_ += footer.records.size();
+  return context_->checkpoint->PutSegment(id.device, id.local, builder.Encode(footer.info));
+}
+
+// Those that only the disks remember.
+absl::Status Recovery::RestoreNamespaces() {
+  if (context_->checkpoint == nullptr) return absl::OkStatus();
   for (const NamespaceRecord& record : context_->namespaces.All()) {
     if (absl::Status s = context_->checkpoint->PutNamespace(record); !s.ok()) return s;
   }
@@ -389,60 +432,96 @@ void Recovery::TellDamage() const {
 }
 
 void Recovery::TellCheckpoint(absl::Duration took) const {
-  if (context_->checkpoint == nullptr || restore_checkpoint_.empty()) return;
-  uint64_t blocks = 0;
-  for (const auto& [id, footer] : restore_checkpoint_) blocks += footer.records.size();
+  if (restored_segments_ == 0) return;
   context_->TellCheckpoint(
       EventLevel::kWarning,
       absl::StrFormat("checkpoint rebuilt from the footers of %d segments with %d blocks in %.3f s",
-                      restore_checkpoint_.size(), blocks, absl::ToDoubleSeconds(took)));
+                      restored_segments_, restored_blocks_, absl::ToDoubleSeconds(took)));
 }
 
-void Recovery::HandOver() {
-  for (Found& segment : found_) {
-    std::vector<RecoveredRecord>& records = segment.records;
-    if (clock_lost_) {
-      std::erase_if(records, [this](const RecoveredRecord& record) {
-        if (record.meta.expiry_s == 0) return false;
-        ttl_dropped_.push_back(record.meta);
-        context_->counters.ttl_dropped++;
-        return true;
-      });
-    }
-    if (!records.empty()) sink_(records);
-    records = {};
+void Recovery::HandOver(Found* segment) {
+  std::vector<RecoveredRecord> records = std::move(segment->records);
+  if (clock_lost_) {
+    std::erase_if(records, [this](const RecoveredRecord& record) {
+      if (record.meta.expiry_s == 0) return false;
+      ttl_dropped_.push_back(record.meta);
+      context_->counters.ttl_dropped++;
+      return true;
+    });
   }
+  if (!records.empty()) (*sink_)(records);
 }
 
-absl::Status Recovery::Run() {
-  absl::Status status;
-  const absl::Time began = context_->clock->Now();
+// And those of which nothing tells when they were opened: what they hold may be as young.
+absl::Status Recovery::RecoverYoungest() {
+  for (const auto& device : context_->set.devices) {
+    const std::vector<Header>& headers = headers_[device->ordinal];
+    std::vector<uint32_t> order(device->segments);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+      return headers[a].sequence > headers[b].sequence;
+    });
+    for (size_t rank = 0; rank < order.size(); ++rank) {
+      if (rank >= kYoungest && headers[order[rank]].sequence != 0) continue;
+      const SegmentId id{device->ordinal, order[rank]};
+      if (absl::Status s = RecoverSegment(id); !s.ok()) return s;
+      recovered_.insert(id.global());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Recovery::Prepare() {
+  began_ = context_->clock->Now();
   // What was read before the last crash may never have been durable.
   for (const auto& device : context_->set.devices) {
-    if (status = device->disk->SyncSync(); !status.ok()) return status;
+    if (absl::Status s = device->disk->SyncSync(); !s.ok()) return s;
   }
-  if (status = ReadHeaders(); !status.ok()) return status;
-  if (status = LoadCheckpoint(); !status.ok()) return status;
+  if (absl::Status s = ReadHeaders(); !s.ok()) return s;
+  if (absl::Status s = LoadNamespaces(); !s.ok()) return s;
+  if (absl::Status s = RecoverYoungest(); !s.ok()) return s;
+  SetClock();
+  return absl::OkStatus();
+}
+
+absl::Status Recovery::RecoverOthers(const std::atomic<bool>& stop) {
+  std::vector<std::pair<uint64_t, SegmentId>> order;
   for (const auto& device : context_->set.devices) {
     for (uint32_t i = 0; i < device->segments; ++i) {
-      status = RecoverSegment({.device = device->ordinal, .local = i});
-      if (!status.ok()) return status;
-      images_.erase(SegmentId{device->ordinal, i}.global());
+      const SegmentId id{device->ordinal, i};
+      if (recovered_.contains(id.global())) continue;
+      order.emplace_back(headers_[device->ordinal][i].sequence, id);
     }
   }
-  context_->batch_seq = batch_seq_max_;
-  if (status = RestartLost(); !status.ok()) return status;
-  if (status = FreeCopies(); !status.ok()) return status;
-  SealWalked();
-  for (const auto& device : context_->set.devices) {
-    if (status = device->disk->SyncSync(); !status.ok()) return status;
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  const size_t kept = found_.size(), open = walked_.size();
+  for (const auto& [sequence, id] : order) {
+    if (stop) return absl::CancelledError("the log is closing");
+    if (absl::Status s = RecoverSegment(id); !s.ok()) return s;
+    for (; walked_.size() > open; walked_.pop_back()) Seal(walked_.back());
+    for (; found_.size() > kept; found_.pop_back()) HandOver(&found_.back());
   }
-  if (status = RestoreCheckpoint(); !status.ok()) return status;
+  return absl::OkStatus();
+}
+
+absl::Status Recovery::Load(const RecoverSink& sink, const std::atomic<bool>& stop) {
+  sink_ = &sink;
+  if (absl::Status s = RecoverOthers(stop); !s.ok()) return s;
+  context_->batch_seq = batch_seq_max_;
+  if (absl::Status s = RestartLost(); !s.ok()) return s;
+  if (absl::Status s = FreeCopies(); !s.ok()) return s;
+  for (const Walked& walked : walked_) Seal(walked);
+  for (const auto& device : context_->set.devices) {
+    if (absl::Status s = device->disk->SyncSync(); !s.ok()) return s;
+  }
+  if (absl::Status s = RestoreNamespaces(); !s.ok()) return s;
   TellDamage();
-  TellCheckpoint(context_->clock->Now() - began);
+  TellCheckpoint(context_->clock->Now() - began_);
   context_->table.FinishRestore();
-  SetClock();
-  HandOver();
+  std::sort(found_.begin(), found_.end(),
+            [](const Found& a, const Found& b) { return a.sequence < b.sequence; });
+  for (Found& segment : found_) HandOver(&segment);
   return absl::OkStatus();
 }
 
