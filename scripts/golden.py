@@ -7,9 +7,11 @@ asks that both agree with the .proto files, so that no change of the contract go
 """
 
 import hashlib
+import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 import sources
 
@@ -27,12 +29,15 @@ and what changed. `./dev golden WHAT` writes it.
 def describe():
     """The contract as text: a FileDescriptorSet in protobuf's text format."""
     protos = [str(path) for path in sources.files(".proto", under="proto/kvgate")]
-    binary = subprocess.run(
-        ["protoc", "-I.", "--descriptor_set_out=/dev/stdout", *protos],
-        cwd=sources.ROOT,
-        check=True,
-        capture_output=True,
-    ).stdout
+    with tempfile.TemporaryDirectory() as directory:
+        # Not /dev/stdout: protoc replaces what it writes to.
+        out = pathlib.Path(directory) / "descriptor"
+        subprocess.run(
+            ["protoc", "-I.", f"--descriptor_set_out={out}", *protos],
+            cwd=sources.ROOT,
+            check=True,
+        )
+        binary = out.read_bytes()
     decode = ["protoc", "--decode=google.protobuf.FileDescriptorSet"]
     decode += ["-I/usr/include", "google/protobuf/descriptor.proto"]
     return subprocess.run(decode, input=binary, check=True, capture_output=True).stdout.decode()
