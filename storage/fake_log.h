@@ -237,6 +237,7 @@ class FakeLog final : public Log {
   double predicted_read_ms(uint64_t bytes) const override {
     return static_cast<double>(bytes) / 1e6;
   }
+  double read_bytes_per_s() const override { return 1e9; }
   void VisitCounters(const std::function<void(std::string_view, double)>& visitor) const override {
     visitor("rocksdb_reads_total", 0);
   }

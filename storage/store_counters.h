@@ -44,6 +44,8 @@ namespace kvgate::storage {
   X(evictions_lost_total)         \
   X(evicted_bytes_total)          \
   X(eviction_age_seconds_total)   \
+  X(probation_promoted_total)     \
+  X(probation_ended_early_total)  \
   X(expired_total)                \
   X(corrupt_total)                \
   X(disk_reads_total)             \

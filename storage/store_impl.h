@@ -43,6 +43,7 @@
 #include "storage/log/log.h"
 #include "storage/memory/memory_table.h"
 #include "storage/memory/pool.h"
+#include "storage/memory/recent_reads.h"
 #include "storage/store.h"
 #include "storage/store_counters.h"
 #include "storage/store_history.h"
@@ -193,6 +194,14 @@ class StoreImpl final : public Store, private LogOwner {
   void RemoveEntry(const IndexEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   PoolBuffer AllocateEvicting(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool EvictSome(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // All resident shards of the key; `freed` grows by their bytes.
+  void EvictFamily(const BlockId& id, uint64_t* freed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Of those on probation, oldest first, what may leave by now; with `early`, all.
+  void EvictProbation(uint64_t wanted, bool early, uint64_t* freed)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool FamilyIsOnProbationSince(const BlockId& id, absl::Time since) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  uint64_t ProbationBytesMax() const;
   // Gives up one cold block that is in memory only: its entry goes too. False: none was found.
   bool EvictUnwritten() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Before a new block: keeps some of the index free. False when it is full for now.
@@ -297,6 +306,7 @@ class StoreImpl final : public Store, private LogOwner {
 
   mutable absl::Mutex mu_;
   MemoryTable table_ ABSL_GUARDED_BY(mu_);
+  RecentReads recent_reads_ ABSL_GUARDED_BY(mu_);
   PinTable pins_ ABSL_GUARDED_BY(mu_);
   TicketTable tickets_ ABSL_GUARDED_BY(mu_);
   uint64_t next_version_ ABSL_GUARDED_BY(mu_) = 1;

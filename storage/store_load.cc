@@ -147,7 +147,10 @@ BlockRef StoreImpl::PublishLoad(Load* load) {
   slot.used_s = clock_->CacheSeconds();
   slot.write = WriteState::kWritten;
   const BlockRef block(slot.block);
-  const uint32_t number = table_.Add(std::move(slot));
+  // Read for the first time in a while: it stays for those who read it a moment later.
+  const uint32_t number = recent_reads_.Note(load->id)
+                              ? table_.Add(std::move(slot))
+                              : table_.AddOnProbation(std::move(slot), clock_->Now());
   index_->SetMemorySlot(load->id, load->version, kNoMemorySlot, number);
   pins_.Moved(load->id, /*in_memory=*/true);
   return block;

@@ -18,6 +18,10 @@ constexpr uint64_t kEvictShare = 64;  // of memory
 constexpr uint64_t kIndexSpareShare = 16;
 // Blocks without a place in the log are few at the cold end, or all of them; no long search.
 constexpr uint32_t kUnwrittenStepsMax = 64;
+// Ranks that read the same chain drift so far apart. A block that was read once stays so long,
+// while what stays for that reason is no more than was read in that time, nor this part of memory.
+constexpr absl::Duration kDriftMax = absl::Seconds(1);
+constexpr uint64_t kProbationShare = 4;
 // A chain is not longer than a Lookup; a cycle of parents would be.
 constexpr uint32_t kChainKeysMax = wire::kLookupKeysMax;
 
@@ -80,25 +84,73 @@ bool StoreImpl::EvictSome(uint64_t bytes) {
   const uint64_t wanted =
       std::max(bytes, std::min(kEvictBytesMin, options_.memory.bytes_max / kEvictShare));
   pins_.Expire(clock_->Now());
-  std::vector<BlockId> victims;
   uint64_t freed = 0;
+  EvictProbation(wanted, /*early=*/false, &freed);
+  if (freed >= wanted) return true;
+  std::vector<BlockId> victims;
+  uint64_t found = freed;
   const EvictionPolicy& policy = table_.policy();
-  for (uint32_t number = policy.First(); number != EvictionPolicy::kNone && freed < wanted;
+  for (uint32_t number = policy.First(); number != EvictionPolicy::kNone && found < wanted;
        number = policy.Next(number)) {
     const MemorySlot& slot = table_.at(number);
     if (!MayLeave(slot) || !FamilyMayLeave(slot.id)) continue;
     victims.push_back(slot.id);
-    freed += slot.block->memory().size();
+    found += slot.block->memory().size();
   }
   for (const BlockId& victim : victims) {
     // Pinned ones leave only until their cap is met; the first victim always leaves.
-    if (!FamilyMayLeave(victim)) continue;
-    // Siblings leave together; one that comes later in `victims` is gone by then.
-    for (const IndexEntry& entry : index_->Siblings(victim.ns, victim.hash)) {
-      if (entry.memory_slot != kNoMemorySlot) Evict(entry.memory_slot);
-    }
+    if (FamilyMayLeave(victim)) EvictFamily(victim, &freed);
   }
-  return !victims.empty();
+  // Rather than to refuse a block, when the rest of memory has nothing to give.
+  if (freed == 0) EvictProbation(wanted, /*early=*/true, &freed);
+  return freed > 0;
+}
+
+void StoreImpl::EvictFamily(const BlockId& id, uint64_t* freed) {
+  for (const IndexEntry& entry : index_->Siblings(id.ns, id.hash)) {
+    if (entry.memory_slot == kNoMemorySlot) continue;
+    *freed += table_.at(entry.memory_slot).block->memory().size();
+    Evict(entry.memory_slot);
+  }
+}
+
+uint64_t StoreImpl::ProbationBytesMax() const {
+  const double read = log_->read_bytes_per_s() * absl::ToDoubleSeconds(kDriftMax);
+  const uint64_t share = options_.memory.bytes_max / kProbationShare;
+  return static_cast<uint64_t>(std::min(read, static_cast<double>(share)));
+}
+
+bool StoreImpl::FamilyIsOnProbationSince(const BlockId& id, absl::Time since) const {
+  for (const IndexEntry& entry : index_->Siblings(id.ns, id.hash)) {
+    if (entry.memory_slot == kNoMemorySlot) continue;
+    const MemorySlot& slot = table_.at(entry.memory_slot);
+    if (slot.probation && slot.arrived >= since) return false;
+  }
+  return true;
+}
+
+void StoreImpl::EvictProbation(uint64_t wanted, bool early, uint64_t* freed) {
+  if (table_.probation().empty()) return;
+  const uint64_t bytes_max = ProbationBytesMax();
+  const absl::Time since = clock_->Now() - kDriftMax;
+  std::vector<BlockId> victims;
+  uint64_t found = 0;
+  for (const uint32_t number : table_.probation()) {
+    if (found >= wanted) break;
+    const MemorySlot& slot = table_.at(number);
+    const bool may = early || table_.probation_bytes() - found > bytes_max ||
+                     FamilyIsOnProbationSince(slot.id, since);
+    // The list is in the order of arrival: what follows is younger.
+    if (!may && slot.arrived >= since) break;
+    if (!may || !MayLeave(slot) || !FamilyMayLeave(slot.id)) continue;
+    victims.push_back(slot.id);
+    found += slot.block->memory().size();
+  }
+  for (const BlockId& victim : victims) {
+    if (!FamilyMayLeave(victim)) continue;
+    if (!FamilyIsOnProbationSince(victim, since)) Count(counters_.probation_ended_early_total);
+    EvictFamily(victim, freed);
+  }
 }
 
 bool StoreImpl::EvictUnwritten() {
@@ -144,7 +196,15 @@ PoolBuffer StoreImpl::AllocateEvicting(uint64_t bytes) {
 }
 
 void StoreImpl::MarkUsed(const IndexEntry& entry) {
-  if (entry.memory_slot != kNoMemorySlot) table_.Touch(entry.memory_slot, clock_->CacheSeconds());
+  if (entry.memory_slot != kNoMemorySlot) {
+    table_.Touch(entry.memory_slot, clock_->CacheSeconds());
+    // Within the drift it is the read that brought it here, by another rank.
+    const MemorySlot& slot = table_.at(entry.memory_slot);
+    if (slot.probation && clock_->Now() - slot.arrived > kDriftMax) {
+      table_.Promote(entry.memory_slot);
+      Count(counters_.probation_promoted_total);
+    }
+  }
   index_->MarkHit(entry.id);
   // A hit descendant keeps its ancestors on disk. The walk ends at one that is marked already, so
   // that repeated hits cost one step.

@@ -18,6 +18,8 @@ namespace {
 
 constexpr int kWorkerThreads = 2;
 constexpr absl::Duration kCloseLimit = absl::Seconds(5);
+// Blocks read from disk that are remembered: 512 KiB, and 64 GiB of blocks of 1 MiB.
+constexpr size_t kRecentReads = 1 << 16;
 // Of the disk's bytes that tokens may hold.
 constexpr double kPinnedDiskShareMax = 0.05;
 
@@ -38,6 +40,7 @@ StoreImpl::StoreImpl(const StoreOptions& options, Clock* clock)
       clock_(clock),
       history_(clock->Now()),
       table_(NewLruPolicy()),
+      recent_reads_(kRecentReads),
       pins_(PinLimitsOf(options)),
       tickets_(options.memory.bytes_max / 2),
       timers_(clock),

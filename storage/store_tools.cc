@@ -117,6 +117,7 @@ void StoreImpl::VisitCounters(const CounterVisitor& visitor) const {
     absl::MutexLock lock(&mu_);
     visit("memory_blocks", table_.blocks());
     visit("memory_value_bytes", table_.value_bytes());
+    visit("memory_probation_bytes", table_.probation_bytes());
     visit("pin_tokens", pins_.tokens());
     visit("pinned_memory_bytes", pins_.memory_bytes());
     visit("loading", loaded_ ? 0 : 1);

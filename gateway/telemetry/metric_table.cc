@@ -79,6 +79,10 @@ constexpr Metric kMemory[] = {
     {"memory_extents_touched", "extents that have pages"},
     {"memory_limit_bytes", "most that the pool may have"},
     {"memory_used_bytes", "pool bytes given out"},
+    {"memory_probation_bytes",
+     "bytes in memory of blocks that were read from disk once: they stay 1 s for other ranks, then "
+     "go "
+     "first"},
     {"memory_value_bytes", "bytes of values in memory"},
 };
 
@@ -97,6 +101,11 @@ constexpr Metric kEvictionsAndLifetime[] = {
     {"corrupt_total", "blocks whose bytes did not verify: quarantined, answered as misses"},
     {"deletes_total", "keys deleted"},
     {"evicted_bytes_total", "bytes of evicted blocks"},
+    {"probation_promoted_total", "blocks read from disk that were used again after more than 1 s"},
+    {"probation_ended_early_total",
+     "blocks read from disk that left memory within 1 s, for lack of space: a rank that drifts "
+     "reads "
+     "them again"},
     {"evictions_lost_total", "evicted blocks that were nowhere else"},
     {"evictions_to_disk_total", "evicted blocks that stay on disk"},
     {"expired_total", "blocks whose TTL ended"},

@@ -194,6 +194,7 @@ class Log {
   // REQUIRES: a place that this log gave.
   virtual PlaceName NameOf(Place place) const = 0;
   virtual double predicted_read_ms(uint64_t bytes) const = 0;  // from measured queue and bandwidth
+  virtual double read_bytes_per_s() const = 0;                 // measured, of reads >= 256 KiB
   virtual void VisitCounters(
       const std::function<void(std::string_view name, double value)>& visitor) const = 0;
 };

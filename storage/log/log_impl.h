@@ -42,6 +42,7 @@ class LogImpl final : public Log {
   LogFacts facts() const override;
   PlaceName NameOf(Place place) const override { return context_->NameOf(place); }
   double predicted_read_ms(uint64_t bytes) const override;
+  double read_bytes_per_s() const override { return read_bytes_per_ms_.load() * 1000; }
   void VisitCounters(
       const std::function<void(std::string_view name, double value)>& visitor) const override;
 

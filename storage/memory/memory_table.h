@@ -6,14 +6,19 @@
 // reference and each BlockRef another; its bytes go back to the pool with the last one.
 // MemorySlot adds what only resident blocks have: full key, time and producer of the write, and
 // whether the block still waits for its place in the log.
+// A block is in the order of the EvictionPolicy or on probation, in the order of arrival: read from
+// disk once, and kept for whoever reads the same a moment later, not for its own sake.
 // Threads: MemoryBlock immutable; MemoryTable thread-compatible (the store's lock).
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "absl/time/time.h"
 #include "storage/index/block_id.h"
 #include "storage/memory/eviction_policy.h"
 #include "storage/memory/pool.h"
@@ -62,6 +67,9 @@ struct MemorySlot {
   uint64_t producer = 0;
   bool supersedes = false;
   WriteState write = WriteState::kNone;
+  // Its place in the list of those on probation, and since when; the table's own.
+  std::optional<std::list<uint32_t>::iterator> probation;
+  absl::Time arrived;
 };
 
 class MemoryTable {
@@ -69,11 +77,14 @@ class MemoryTable {
   explicit MemoryTable(std::unique_ptr<EvictionPolicy> policy) : policy_(std::move(policy)) {}
 
   uint32_t Add(MemorySlot slot);
+  uint32_t AddOnProbation(MemorySlot slot, absl::Time now);
+  // Ends the probation, as just touched.
+  void Promote(uint32_t number);
   // The block as it was; its bytes live on as long as somebody holds them.
   MemorySlot Remove(uint32_t number);
   void Touch(uint32_t number, uint32_t now_s) {
     slots_[number].used_s = now_s;
-    policy_->Touch(number);
+    if (!slots_[number].probation) policy_->Touch(number);
   }
 
   void SetWrite(uint32_t number, WriteState state);
@@ -82,6 +93,8 @@ class MemoryTable {
   MemorySlot& at(uint32_t number) { return slots_[number]; }
   const MemorySlot& at(uint32_t number) const { return slots_[number]; }
   const EvictionPolicy& policy() const { return *policy_; }
+  const std::list<uint32_t>& probation() const { return probation_; }  // oldest first
+  uint64_t probation_bytes() const { return probation_bytes_; }        // whole pages
 
   uint64_t blocks() const { return slots_.size() - free_.size(); }
   uint64_t written() const { return written_; }  // blocks in WriteState::kWritten
@@ -89,11 +102,15 @@ class MemoryTable {
   uint64_t page_bytes() const { return page_bytes_; }
 
  private:
+  uint32_t Place(MemorySlot slot);
+  void EndProbation(MemorySlot* slot);
+
   const std::unique_ptr<EvictionPolicy> policy_;
   // Deques, so that growth never allocates a large piece on the path of a Get.
   std::deque<MemorySlot> slots_;
   std::deque<uint32_t> free_;
-  uint64_t written_ = 0, value_bytes_ = 0, page_bytes_ = 0;
+  std::list<uint32_t> probation_;
+  uint64_t written_ = 0, value_bytes_ = 0, page_bytes_ = 0, probation_bytes_ = 0;
 };
 
 }  // namespace kvgate::storage

@@ -6,6 +6,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "proto/wire/checksum.h"
+#include "storage/memory/recent_reads.h"
 
 namespace kvgate::storage {
 namespace {
@@ -86,6 +87,35 @@ TEST_F(MemoryTableTest, SlotsAreUsedAgainAndBytesAreCounted) {
   table_.Remove(first);
   EXPECT_EQ(table_.value_bytes(), 3u);
   EXPECT_EQ(table_.Add(Slot("x")), first);
+}
+
+TEST_F(MemoryTableTest, ABlockOnProbationIsOutsideThePolicyUntilItIsPromoted) {
+  const absl::Time now = absl::UnixEpoch();
+  const uint32_t kept = table_.Add(Slot("kept"));
+  const uint32_t first = table_.AddOnProbation(Slot("first"), now);
+  const uint32_t second = table_.AddOnProbation(Slot("second"), now);
+  table_.Touch(first, 1);
+  EXPECT_THAT(table_.probation(), ::testing::ElementsAre(first, second));
+  EXPECT_EQ(table_.probation_bytes(), 8192u);
+  EXPECT_THAT(OrderOf(table_.policy()), ::testing::ElementsAre(kept));
+  table_.Promote(first);
+  EXPECT_THAT(OrderOf(table_.policy()), ::testing::ElementsAre(kept, first));
+  table_.Remove(second);
+  EXPECT_THAT(table_.probation(), ::testing::IsEmpty());
+  EXPECT_EQ(table_.probation_bytes(), 0u);
+}
+
+TEST(RecentReads, RemembersAsManyAsItHasPlacesAndForgetsTheOldestOfASet) {
+  RecentReads reads(4);
+  const auto block = [](uint64_t i) { return BlockId{1, {i * 8, i * 8}, 0, 0}; };
+  EXPECT_FALSE(reads.Note(block(1)));
+  EXPECT_TRUE(reads.Note(block(1)));
+  BlockId other_shard = block(1);
+  other_shard.shard = 1;
+  EXPECT_FALSE(reads.Note(other_shard));
+  for (uint64_t i = 2; i < 12; ++i) EXPECT_FALSE(reads.Note(block(i)));
+  EXPECT_FALSE(reads.Note(block(1)));
+  EXPECT_TRUE(reads.Note(block(11)));
 }
 
 }  // namespace
