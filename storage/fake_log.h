@@ -43,6 +43,7 @@ class FakeLog final : public Log {
     bool hold_reads ABSL_GUARDED_BY(mu) = false;
     bool hold_appends ABSL_GUARDED_BY(mu) = false;
     bool hold_load ABSL_GUARDED_BY(mu) = false;
+    size_t load_before_hold ABSL_GUARDED_BY(mu) = 0;  // records
     bool namespaces_known ABSL_GUARDED_BY(mu) = false;
     std::deque<absl::Status> read_failures ABSL_GUARDED_BY(mu);    // of the next reads
     std::deque<absl::Status> append_failures ABSL_GUARDED_BY(mu);  // of the next appends
@@ -72,6 +73,15 @@ class FakeLog final : public Log {
       absl::MutexLock lock(&mu);
       hold_load = hold;
       namespaces_known = true;
+    }
+    // A held Load hands over so many records first.
+    void LoadBeforeHold(size_t records) {
+      absl::MutexLock lock(&mu);
+      load_before_hold = records;
+    }
+    size_t load_first() {
+      absl::MutexLock lock(&mu);
+      return load_before_hold;
     }
     void WaitWhileLoadIsHeld(const std::atomic<bool>* stop) {
       absl::MutexLock lock(&mu);
@@ -129,9 +139,12 @@ class FakeLog final : public Log {
   absl::Status Load(const RecoverSink& sink) override {
     std::vector<RecoveredRecord> out;
     for (const Stored& stored : medium_->Records()) out.push_back({stored.meta, stored.place});
+    const std::span<const RecoveredRecord> all(out);
+    const size_t first = std::min(medium_->load_first(), all.size());
+    if (first > 0) sink(all.first(first));
     medium_->WaitWhileLoadIsHeld(&stop_loading_);
     if (stop_loading_) return absl::CancelledError("stopped");
-    sink(out);
+    sink(all.subspan(first));
     return absl::OkStatus();
   }
   void StopLoading() override {

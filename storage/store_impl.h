@@ -172,6 +172,12 @@ class StoreImpl final : public Store, private LogOwner {
     RememberEnd(id, version);
     return true;
   }
+  // While loading, what ends a record of the log may be handed over after it: until all was read it
+  // is known no better than a key that was not found. Only such blocks are on disk alone with a
+  // version of an earlier run; they are not brought into memory before.
+  bool Settled(const IndexEntry& entry) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return merge_ == nullptr || entry.version > log_version_max_;
+  }
   GetState StateOfUnknown() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     return merge_ != nullptr ? GetState::kNotReady : GetState::kMiss;
   }
@@ -189,7 +195,7 @@ class StoreImpl final : public Store, private LogOwner {
   bool Live(const IndexEntry& entry) const {
     return entry.expiry_s == 0 || entry.expiry_s > clock_->CacheSeconds();
   }
-  // The entry if it is held and has not expired; an expired one ends here.
+  // The entry if it is held, settled and has not expired; an expired one ends here.
   std::optional<IndexEntry> FindLive(const BlockId& id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void RemoveEntry(const IndexEntry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   PoolBuffer AllocateEvicting(uint64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -312,6 +318,7 @@ class StoreImpl final : public Store, private LogOwner {
   uint64_t next_version_ ABSL_GUARDED_BY(mu_) = 1;
   uint32_t calls_ ABSL_GUARDED_BY(mu_) = 0;                    // inside, waiting ones included
   std::unique_ptr<RecoveryMerge> merge_ ABSL_GUARDED_BY(mu_);  // while loading
+  uint64_t log_version_max_ ABSL_GUARDED_BY(mu_) = 0;          // of earlier runs
   bool loaded_ ABSL_GUARDED_BY(mu_) = false;                   // or failed
   absl::Status load_status_ ABSL_GUARDED_BY(mu_);
   std::function<void(const absl::Status&)> when_loaded_ ABSL_GUARDED_BY(mu_);

@@ -2,6 +2,8 @@
 //
 // A store that serves while its log is still being read: what is not known yet is NOT_READY, and
 // what was changed meanwhile stays as it was changed.
+#include <thread>
+
 #include "storage/store_log_fixture.h"
 
 namespace kvgate::storage {
@@ -77,6 +79,38 @@ TEST_F(StoreLoading, ADeleteMeanwhileEndsWhatIsReadLater) {
   RestartAndWatch();
   ASSERT_TRUE(FinishLoading().ok());
   EXPECT_EQ(StateOf("k"), GetState::kMiss);
+}
+
+TEST_F(StoreLoading, AValueIsNotServedBeforeTheTombstoneThatIsReadAfterIt) {
+  Put("deleted", "old");
+  Put("overwritten", "old");
+  Put("kept", "value");
+  DeleteRequest request;
+  request.ns = ns_;
+  request.keys = {"deleted"};
+  ASSERT_TRUE(DeleteSync(*store_, request).ok());
+  Put("overwritten", "new", Durability::kLogged, SetMode::kOverwrite);
+  medium_->LoadBeforeHold(3);
+  RestartLoading();
+  // All three values are in the index now, and none of what ends two of them.
+  while (store_->Scan(ns_, "", 10)->entries.size() < 3) std::this_thread::yield();
+  for (const char* key : {"deleted", "overwritten", "kept"}) {
+    EXPECT_EQ(StateOf(key), GetState::kNotReady) << key;
+    LookupRequest lookup;
+    lookup.ns = ns_;
+    LookupQuery& query = lookup.queries.emplace_back();
+    query.keys = {key};
+    query.block_tokens = 16;
+    const auto found = LookupSync(*store_, lookup);
+    ASSERT_TRUE(found.ok());
+    EXPECT_EQ(found->groups[0].held, 0) << key;
+  }
+  EXPECT_EQ(Put("deleted", "again").state, SetState::kStored);
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "deleted").block), "again");
+  ASSERT_TRUE(FinishLoading().ok());
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "deleted").block), "again");
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "overwritten").block), "new");
+  EXPECT_EQ(TextOf(GetOne(*store_, ns_, "kept").block), "value");
 }
 
 TEST_F(StoreLoading, AnOverwriteThatIsEvictedMeanwhileDoesNotUncoverTheOldValue) {

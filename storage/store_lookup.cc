@@ -126,6 +126,8 @@ static void FindShards(const Index& index, uint32_t shards, BlockId id, bool mem
 LookupResult StoreImpl::EvaluateLookup(LookupPlan* plan, bool memory_only) {
   const Namespace& ns = *plan->ns;
   const uint32_t now_s = clock_->CacheSeconds();
+  // While loading, what is on disk alone may have ended (Settled).
+  memory_only = memory_only || merge_ != nullptr;
   for (QueryPlan& query : plan->queries) {
     query.found.assign(query.keys.size(), KeyFound{});
     for (size_t i = 0; i < query.keys.size(); ++i) {

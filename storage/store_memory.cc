@@ -29,6 +29,7 @@ constexpr uint32_t kChainKeysMax = wire::kLookupKeysMax;
 
 std::optional<IndexEntry> StoreImpl::FindLive(const BlockId& id) {
   std::optional<IndexEntry> entry = index_->Find(id);
+  if (entry && !Settled(*entry)) return std::nullopt;
   if (!entry || Live(*entry)) return entry;
   Count(counters_.expired_total);
   Departed(id, Departure::kExpired);

@@ -110,6 +110,7 @@ absl::Status StoreImpl::Recover() {
   if (real != nullptr && facts.cache_seconds > 0) real->SetCacheBase(facts.cache_seconds);
   {
     absl::MutexLock lock(&mu_);
+    log_version_max_ = facts.version_max;
     next_version_ = facts.version_max + 1;
     merge_ = std::make_unique<RecoveryMerge>(index_.get());
   }
