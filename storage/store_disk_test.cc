@@ -117,10 +117,16 @@ TEST_F(StoreDisk, ADroppedBlockIsToldWithItsPlaceAndKey) {
 }
 
 TEST_F(StoreDisk, FailedRequestsAndAQuarantineAreTold) {
-  faulty_->Add({.kind = Fault::kError, .on_writes = true});
+  ASSERT_EQ(Put("k", ValueOf("k", 0, 100000)).state, SetState::kStored);
+  ASSERT_TRUE(store_->Close(absl::Seconds(30)).ok());
+  Restart();
+  faulty_->Add({.kind = Fault::kError, .on_reads = true, .on_writes = true});
   for (int i = 0; i < 10; ++i) Put(absl::StrCat("k", i), "value");
   EXPECT_THAT(Told(EventKind::kDeviceError), Contains(HasSubstr("failed")));
-  EXPECT_THAT(Told(EventKind::kDeviceState), ElementsAre(HasSubstr("quarantined")));
+  EXPECT_THAT(Told(EventKind::kDeviceState), ElementsAre(HasSubstr("only read from")));
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(StateOf("k"), GetState::kIoError);
+  EXPECT_THAT(Told(EventKind::kDeviceState),
+              ElementsAre(HasSubstr("only read from"), HasSubstr("quarantined")));
 }
 
 TEST_F(StoreDisk, AFullDeviceIsTold) {

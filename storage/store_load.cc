@@ -100,6 +100,7 @@ void StoreImpl::ReadDone(const std::shared_ptr<Load>& load, const absl::Status& 
     case absl::StatusCode::kDeadlineExceeded:
       return RetryQueued(load);
     case absl::StatusCode::kCancelled:
+    case absl::StatusCode::kResourceExhausted:  // no room in the disk's queue, or no time
       return EndLoad(load, GetState::kNotReady);
     default:
       return EndLoad(load, GetState::kIoError);

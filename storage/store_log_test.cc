@@ -56,6 +56,14 @@ TEST_F(StoreLog, ADeviceErrorIsAMissAndTheBlockStaysKnown) {
   EXPECT_EQ(StateOf("k"), GetState::kOk);
 }
 
+TEST_F(StoreLog, AReadThatTheDeviceHasNoTimeForIsNotReadyAndIsTriedByTheNextCall) {
+  ASSERT_EQ(Put("a", ValueOf("a", 0, 100'000)).state, SetState::kStored);
+  PushOut("a");
+  medium_->FailReads({absl::ResourceExhaustedError("slower than the read has time")});
+  EXPECT_EQ(StateOf("a"), GetState::kNotReady);
+  EXPECT_EQ(StateOf("a"), GetState::kOk);
+}
+
 TEST_F(StoreLog, WhatIsNotThereByAnswerByIsNotReadyAndLandsInMemoryLater) {
   Put("a", "in memory");
   Put("k", "slow");

@@ -131,6 +131,14 @@ constexpr Metric kDisk[] = {
     {"disk_append_failures_total", "writes that failed"},
     {"disk_appends_total", "records handed to the log"},
     {"disk_devices_offline", "devices taken out of use after repeated failures"},
+    {"disk_devices_read_only", "devices that are only read from after 3 failures in 60 s"},
+    {"disk_devices_slow",
+     "devices whose reads take ten times as long as usual for 10 s: reads without the time are "
+     "refused"},
+    {"disk_read_p99_ms",
+     "99th percentile of reads of 256 KiB and more in the last 10 s, scaled to 1 MiB, of the "
+     "slowest "
+     "device"},
     {"disk_errors_total", "failed requests to devices"},
     {"disk_read_bytes_total", "bytes read from devices"},
     {"disk_reads_aborted_total", "reads that overlapped a reclaim and were looked up again"},
@@ -159,6 +167,7 @@ constexpr Metric kLog[] = {
     {"log_page_bytes_total", "bytes of batch pages"},
     {"log_payload_bytes_total", "bytes of payload"},
     {"log_read_aborted_total", "reads of a segment that was being reclaimed"},
+    {"log_reads_refused_slow_total", "reads that a slow device could not have done in time"},
     {"log_read_bytes_total", "payload bytes read"},
     {"log_read_errors_total", "reads that failed"},
     {"log_reads_total", "payload reads"},

@@ -10,7 +10,7 @@
 namespace kvgate::storage {
 namespace {
 
-constexpr std::array<double, kIoClasses> kWeights = {8, 4, 2, 1};
+constexpr std::array<double, kIoClasses> kWeights = {1000, 300, 100, 50};
 // What an operation costs besides its bytes, so that small requests are not free.
 constexpr double kBytesPerOperation = 16 * 1024;
 

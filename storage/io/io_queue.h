@@ -2,8 +2,8 @@
 //
 // IoQueue: which request of a Disk goes to the kernel next, shared by all engines.
 //
-// Requests wait in one line a class. Classes share the device by weight (read 8, flush 4, reinsert
-// 2, scrub 1; stride scheduling), so a lower class is slowed but never starved. Requests are handed
+// Requests wait in one line a class. Classes share the device by weight (read 1000, flush 300,
+// reinsert 100, scrub 50; stride scheduling), so a lower class is slowed but never starved. Requests are handed
 // out in pieces of at most split_bytes; the pieces in flight are bounded by count and by bytes
 // (one piece always goes). A request of which no piece was handed out yet can expire.
 //

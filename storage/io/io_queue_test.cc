@@ -122,13 +122,13 @@ TEST_F(IoQueueTest, ClassesShareByWeightAndNoneStarves) {
     for (int c = 0; c < kIoClasses; ++c) Push("x", sizes[c], static_cast<IoClass>(c));
   }
   std::array<int, 4> taken{};
-  for (const uint64_t size : TakeSizes(300)) {
+  for (const uint64_t size : TakeSizes(290)) {
     for (int c = 0; c < kIoClasses; ++c) taken[c] += size == sizes[c];
   }
-  EXPECT_NEAR(taken[0], 160, 3);  // of 300 in 8 : 4 : 2 : 1
-  EXPECT_NEAR(taken[1], 80, 3);
-  EXPECT_NEAR(taken[2], 40, 3);
-  EXPECT_NEAR(taken[3], 20, 3);
+  EXPECT_NEAR(taken[0], 200, 3);  // of 290 in 1000 : 300 : 100 : 50
+  EXPECT_NEAR(taken[1], 60, 3);
+  EXPECT_NEAR(taken[2], 20, 3);
+  EXPECT_NEAR(taken[3], 10, 3);
 }
 
 TEST_F(IoQueueTest, AnIdleClassSavesNothingUp) {

@@ -26,27 +26,61 @@ void FillRandom(std::span<uint8_t> out) {
   }
 }
 
-bool DeviceHealth::Allows(absl::Time now) {
-  if (!offline()) return true;
-  const int64_t now_ns = absl::ToUnixNanos(now);
-  int64_t next = next_probe_ns_.load();
-  return now_ns >= next && next_probe_ns_.compare_exchange_strong(
-                               next, now_ns + absl::ToInt64Nanoseconds(kProbeEvery));
+bool DeviceHealth::Allows(Use use, absl::Time now) {
+  const State state = state_.load(std::memory_order_relaxed);
+  if (state == State::kWell || (state == State::kReadOnly && use == Use::kRead)) return true;
+  absl::MutexLock lock(&mu_);
+  if (now < next_probe_) return false;
+  next_probe_ = now + kProbeEvery;
+  return true;
 }
 
-DeviceHealth::Change DeviceHealth::Report(const absl::Status& status, absl::Time now) {
+DeviceHealth::Change DeviceHealth::Succeeded(Use use) {
+  const State state = state_.load();
+  if (state == State::kWell) return Change::kNone;
+  // It answers reads again; whether it takes writes is not known.
+  if (use == Use::kRead) {
+    if (state == State::kReadOnly) return Change::kNone;
+    state_ = State::kReadOnly;
+    next_probe_ = absl::InfinitePast();
+    return Change::kBack;
+  }
+  state_ = State::kWell;
+  last_failures_.fill(absl::InfinitePast());
+  return Change::kBack;
+}
+
+DeviceHealth::Change DeviceHealth::Failed(absl::Time now) {
+  std::rotate(last_failures_.begin(), last_failures_.begin() + 1, last_failures_.end());
+  last_failures_.back() = now;
+  const State state = state_.load();
+  if (state == State::kOffline) return Change::kFailed;
+  if (in_a_row_.load() >= kOfflineFailures) {
+    state_ = State::kOffline;
+    next_probe_ = now + kProbeEvery;
+    return Change::kOffline;
+  }
+  if (state == State::kReadOnly || now - last_failures_.front() > kWithin) return Change::kFailed;
+  state_ = State::kReadOnly;
+  next_probe_ = now + kProbeEvery;
+  return Change::kReadOnly;
+}
+
+DeviceHealth::Change DeviceHealth::Report(Use use, const absl::Status& status, absl::Time now) {
   if (status.ok()) {
-    return failures_.exchange(0, std::memory_order_relaxed) >= kFailuresMax ? Change::kBack
-                                                                            : Change::kNone;
+    if (in_a_row_.load(std::memory_order_relaxed) > 0) in_a_row_ = 0;
+    if (state_.load(std::memory_order_relaxed) == State::kWell) return Change::kNone;
+    absl::MutexLock lock(&mu_);
+    return Succeeded(use);
   }
   if (absl::IsDeadlineExceeded(status) || absl::IsCancelled(status) ||
       absl::IsInvalidArgument(status)) {
     return Change::kNone;
   }
   if (absl::IsResourceExhausted(status)) return Change::kFailed;
-  if (failures_.fetch_add(1) + 1 != kFailuresMax) return Change::kFailed;
-  next_probe_ns_.store(absl::ToUnixNanos(now + kProbeEvery));
-  return Change::kOffline;
+  ++in_a_row_;
+  absl::MutexLock lock(&mu_);
+  return Failed(now);
 }
 
 namespace {

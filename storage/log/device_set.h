@@ -12,40 +12,56 @@
 // options.events.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "storage/base/clock.h"
 #include "storage/io/disk.h"
 #include "storage/log/format.h"
+#include "storage/log/read_latency.h"
 #include "storage/options.h"
 
 namespace kvgate::storage {
 
-// Whether a device may be used. Thread-safe. Ten failures without a success between them take it
-// offline; a probe is let through every 30 s.
+// Whether a device may be used. Thread-safe. Three failures within 60 s and it is only read from;
+// ten without a success between them take it offline. Every 30 s a probe is let through: a write
+// that succeeds ends both, a read what kept reads away.
 class DeviceHealth {
  public:
-  // False: answer UNAVAILABLE without touching the disk.
-  bool Allows(absl::Time now);
-  enum class Change : uint8_t { kNone, kFailed, kOffline, kBack };
+  enum class Use : uint8_t { kRead, kWrite };
+  // False: answer UNAVAILABLE without touching the disk. True may be a probe: ask only to use it.
+  bool Allows(Use use, absl::Time now);
+  enum class Change : uint8_t { kNone, kFailed, kReadOnly, kOffline, kBack };
   // What a request ended with, and what that changes. Codes that say nothing about the device
   // (deadline, cancel) are ignored; a full one fails requests, but stays online.
-  Change Report(const absl::Status& status, absl::Time now);
-  bool offline() const { return failures_.load(std::memory_order_relaxed) >= kFailuresMax; }
+  Change Report(Use use, const absl::Status& status, absl::Time now);
+  bool offline() const { return state_.load(std::memory_order_relaxed) == State::kOffline; }
+  bool read_only() const { return state_.load(std::memory_order_relaxed) == State::kReadOnly; }
 
  private:
-  static constexpr uint32_t kFailuresMax = 10;
-  static constexpr absl::Duration kProbeEvery = absl::Seconds(30);
+  enum class State : uint8_t { kWell, kReadOnly, kOffline };
+  static constexpr uint32_t kReadOnlyFailures = 3, kOfflineFailures = 10;
+  static constexpr absl::Duration kWithin = absl::Seconds(60), kProbeEvery = absl::Seconds(30);
 
-  std::atomic<uint32_t> failures_{0};
-  std::atomic<int64_t> next_probe_ns_{0};
+  Change Failed(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  Change Succeeded(Use use) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  // Written under mu_; read without it, so that a device that is well costs no lock.
+  std::atomic<State> state_{State::kWell};
+  std::atomic<uint32_t> in_a_row_{0};  // failures without a success between them
+  absl::Mutex mu_;
+  std::array<absl::Time, kReadOnlyFailures> last_failures_ ABSL_GUARDED_BY(mu_){
+      absl::InfinitePast(), absl::InfinitePast(), absl::InfinitePast()};
+  absl::Time next_probe_ ABSL_GUARDED_BY(mu_) = absl::InfinitePast();
 };
 
 struct LogDevice {
@@ -56,6 +72,7 @@ struct LogDevice {
   uint64_t segment_bytes = 0;
   uint64_t made_with_bytes = 0;
   DeviceHealth health;
+  ReadLatency latency;
 
   uint64_t OffsetOf(uint32_t segment, uint64_t page = 0) const {
     return SegmentOffset(segment, segment_bytes) + page * kPageBytes;

@@ -124,9 +124,14 @@ void LogImpl::Read(Place place, uint32_t length, std::span<std::byte> buffer, ab
       place.first_page + bytes / kPageBytes > device.segment_pages() || buffer.size() < bytes) {
     status = absl::InvalidArgumentError(absl::StrCat("read of ", length, " bytes at page ",
                                                      place.first_page, " into ", buffer.size()));
-  } else if (!device.health.Allows(context_->clock->Now())) {
+  } else if (const absl::Time now = context_->clock->Now();
+             !device.health.Allows(DeviceHealth::Use::kRead, now)) {
     status = absl::UnavailableError(wire::Tagged(wire::ErrorId::kDeviceOffline,
                                                  absl::StrCat(device.disk->name(), " is offline")));
+  } else if (device.latency.Refuses(deadline, now)) {
+    context_->counters.reads_refused_slow++;
+    status = absl::ResourceExhaustedError(
+        absl::StrCat(device.disk->name(), " is slower than the read has time"));
   }
   if (!status.ok()) {
     context_->table.EndRead(place.segment, *lap);
@@ -148,10 +153,11 @@ void LogImpl::EndRead(LogDevice* device, Place place, uint64_t lap, uint64_t byt
   const absl::Time now = context_->clock->Now();
   read_bytes_in_flight_ -= bytes;
   context_->counters.reads++;
-  context_->Report(*device, status);
+  context_->Report(*device, DeviceHealth::Use::kRead, status);
   if (status.ok()) {
     context_->counters.read_bytes += bytes;
     Measure(bytes, now - began);
+    device->latency.Record(bytes, now - began, now);
   } else {
     context_->counters.read_errors++;
   }

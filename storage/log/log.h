@@ -172,7 +172,7 @@ class Log {
   virtual void Append(AppendRequest request) = 0;
 
   // Reads AlignUp(length) payload bytes into `buffer` (4 KiB aligned, that long). Not verified
-  // here.
+  // here. RESOURCE_EXHAUSTED: the device's queue is full, or it became too slow for `deadline`.
   virtual void Read(Place place, uint32_t length, std::span<std::byte> buffer, absl::Time deadline,
                     IoDone done) = 0;
 

@@ -7,16 +7,21 @@
 
 namespace kvgate::storage {
 
-void LogContext::Report(LogDevice& device, const absl::Status& status) const {
-  const DeviceHealth::Change change = device.health.Report(status, clock->Now());
+void LogContext::Report(LogDevice& device, DeviceHealth::Use use,
+                        const absl::Status& status) const {
+  const DeviceHealth::Change change = device.health.Report(use, status, clock->Now());
   const auto tell = [&](EventKind kind, EventLevel level, const std::string& text) {
     Tell(
         options.events,
         {.kind = kind, .level = level, .text = text, .details = {{"device", device.disk->name()}}});
   };
-  if (change == DeviceHealth::Change::kFailed || change == DeviceHealth::Change::kOffline) {
+  if (change != DeviceHealth::Change::kNone && change != DeviceHealth::Change::kBack) {
     tell(EventKind::kDeviceError, EventLevel::kWarning,
          absl::StrCat("a request to the device failed: ", status.message()));
+  }
+  if (change == DeviceHealth::Change::kReadOnly) {
+    tell(EventKind::kDeviceState, EventLevel::kError,
+         "device is only read from after 3 failures in 60 s: a write is tried every 30 s");
   }
   if (change == DeviceHealth::Change::kOffline) {
     tell(

@@ -54,7 +54,7 @@ struct LogContext {
   }
 
   // A request to the device ended so: its health, and what is told of it.
-  void Report(LogDevice& device, const absl::Status& status) const;
+  void Report(LogDevice& device, DeviceHealth::Use use, const absl::Status& status) const;
   void TellCheckpoint(EventLevel level, const std::string& text) const;
   void TellDroppedCopy(Place place, const absl::Status& why) const;
   PlaceName NameOf(Place place) const;

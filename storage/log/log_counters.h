@@ -26,7 +26,7 @@ struct LogCounters {
   Counter reclaimed_segments{0}, reinserted_records{0}, reemitted_tombstones{0};
   Counter dropped_tombstones{0}, dropped_records{0}, reclaim_failures{0}, reclaims_asked{0};
   // Reads.
-  Counter reads{0}, read_bytes{0}, read_errors{0}, read_aborted{0};
+  Counter reads{0}, read_bytes{0}, read_errors{0}, read_aborted{0}, reads_refused_slow{0};
   // What was found damaged: `torn` in segments open at a crash, `corrupt` elsewhere.
   Counter torn_batches{0}, torn_records{0}, corrupt_records{0}, corrupt_footers{0};
   Counter corrupt_headers{0}, ttl_dropped{0};

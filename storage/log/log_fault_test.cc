@@ -97,11 +97,14 @@ TEST(LogFaultTest, ADeviceThatFailsAgainAndAgainIsLeftAlone) {
   // Which failures come first, of appends or of the reclaim behind them, is up to the threads.
   constexpr int kPutsMax = 100'000;
   int failed = 0, version = 0;
-  while (log.counter("disk_devices_offline") == 0 && version < kPutsMax) {
+  const auto left_alone = [&] {
+    return log.counter("disk_devices_read_only") + log.counter("disk_devices_offline");
+  };
+  while (left_alone() == 0 && version < kPutsMax) {
     ++version;
     failed += !log.Put(absl::StrCat("k", version), version, 9000).ok();
   }
-  EXPECT_EQ(log.counter("disk_devices_offline"), 1);
+  EXPECT_EQ(left_alone(), 1);
   for (int i = 0; i < 60; ++i) {
     ++version;
     failed += !log.Put(absl::StrCat("k", version), version, 9000).ok();

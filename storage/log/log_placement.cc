@@ -61,12 +61,13 @@ bool LogWriter::TryJob(Job& job) {
     Submit(segment, std::move(job), header_pages, pages);
     return true;
   }
-  const bool offline = std::all_of(context_->set.devices.begin(), context_->set.devices.end(),
-                                   [](const auto& device) { return device->health.offline(); });
+  const bool offline = std::all_of(
+      context_->set.devices.begin(), context_->set.devices.end(),
+      [](const auto& device) { return device->health.offline() || device->health.read_only(); });
   if (!offline && !job.reclaim && absl::Now() < job.give_up) return false;
   const absl::Status status =
       offline ? absl::UnavailableError(
-                    wire::Tagged(wire::ErrorId::kDeviceOffline, "all disks of the log are offline"))
+                    wire::Tagged(wire::ErrorId::kDeviceOffline, "no disk of the log takes writes"))
               : absl::ResourceExhaustedError(
                     wire::Tagged(wire::ErrorId::kLogFull, "no segment of the log is free"));
   for (WriteItem& item : job.items) {
@@ -86,7 +87,8 @@ std::shared_ptr<OpenSegment> LogWriter::FindPlace(const Job& job, uint32_t pages
   for (uint32_t i = 0; i < devices; ++i) {
     const uint32_t device = (next_device_ + i) % devices;
     DropFailed(device);
-    if (!context_->device(device).health.Allows(context_->clock->Now())) continue;
+    DeviceHealth& health = context_->device(device).health;
+    if (!health.Allows(DeviceHealth::Use::kWrite, context_->clock->Now())) continue;
     if (std::shared_ptr<OpenSegment> segment = FindPlaceOn(device, job, pages, records)) {
       if (!job.reclaim && segment->for_reclaim) {
         segment->for_reclaim = false;
@@ -245,7 +247,7 @@ void LogWriter::Write(const std::shared_ptr<OpenSegment>& segment,
 
 void LogWriter::OnWrite(const std::shared_ptr<OpenSegment>& segment,
                         const std::shared_ptr<InFlightBatch>& batch, const absl::Status& status) {
-  context_->Report(context_->device(segment->id.device), status);
+  context_->Report(context_->device(segment->id.device), DeviceHealth::Use::kWrite, status);
   for (const OpenSegment::Ended& ended : segment->EndWrite(batch, status)) Finish(segment, ended);
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The log's counters under their names in docs/metrics.
+#include <algorithm>
+
 #include "storage/log/log_impl.h"
 
 namespace kvgate::storage {
@@ -36,6 +38,7 @@ void LogImpl::VisitCounters(
   say("log_read_bytes_total", c.read_bytes);
   say("log_read_errors_total", c.read_errors);
   say("log_read_aborted_total", c.read_aborted);
+  say("log_reads_refused_slow_total", c.reads_refused_slow);
   say("log_torn_batches_total", c.torn_batches);
   say("log_torn_records_total", c.torn_records);
   say("log_corrupt_records_total", c.corrupt_records);
@@ -56,7 +59,8 @@ void LogImpl::VisitCounters(
   say("log_segments_closing", table.CountIn(SegmentState::kClosing));
   say("log_tombstones_live", table.Tombstones());
   say("log_write_queue_bytes", writer_.queued_bytes());
-  uint64_t queued = 0, in_flight = 0, written = 0, errors = 0, offline = 0;
+  uint64_t queued = 0, in_flight = 0, written = 0, errors = 0, offline = 0, read_only = 0, slow = 0;
+  double p99_ms = 0;
   for (const auto& device : context_->set.devices) {
     const DiskStats stats = device->disk->stats();
     queued += stats.queued;
@@ -64,12 +68,19 @@ void LogImpl::VisitCounters(
     written += stats.written_bytes;
     errors += stats.errors;
     offline += device->health.offline();
+    read_only += device->health.read_only();
+    const absl::Time now = context_->clock->Now();
+    slow += device->latency.gray(now);
+    p99_ms = std::max(p99_ms, absl::ToDoubleMilliseconds(device->latency.p99(now)));
   }
   say("disk_requests_queued", queued);
   say("disk_requests_in_flight", in_flight);
   say("disk_written_bytes_total", written);
   say("disk_errors_total", errors);
   say("disk_devices_offline", offline);
+  say("disk_devices_read_only", read_only);
+  say("disk_devices_slow", slow);
+  visitor("disk_read_p99_ms", p99_ms);
   // All bytes written for a byte of a caller's value; those of RocksDB count too.
   const double payload = static_cast<double>(c.payload_bytes.load());
   const double all =

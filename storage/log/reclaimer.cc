@@ -368,7 +368,7 @@ absl::Status Reclaimer::FinishClosing(SegmentId id) {
   absl::Status status = WriteSegmentHeader(device, header);
   if (status.ok()) status = EraseFooter(device, id.local);
   if (status.ok()) status = device.disk->SyncSync();
-  context_->Report(context_->device(id.device), status);
+  context_->Report(context_->device(id.device), DeviceHealth::Use::kWrite, status);
   if (!status.ok()) return status;
   context_->counters.header_bytes += 2 * kPageBytes;
   context_->counters.syncs++;

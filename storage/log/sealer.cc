@@ -20,7 +20,7 @@ absl::Status WriteSeal(LogContext* context, SegmentId id, std::string_view image
     context->counters.syncs += 2;
     context->counters.seals++;
   }
-  context->Report(device, status);
+  context->Report(device, DeviceHealth::Use::kWrite, status);
   if (!status.ok() || context->checkpoint == nullptr) return status;
   // Counted in rocksdb_errors when it fails; a stale record is told by its lap.
   const absl::Status put = context->checkpoint->PutSegment(id.device, id.local, image);
