@@ -147,6 +147,10 @@ constexpr Metric kDisk[] = {
     {"disk_reads_total", "reads of blocks"},
     {"disk_requests_in_flight", "requests in the kernel"},
     {"disk_requests_queued", "requests that wait for it: the queue depth"},
+    {"disk_requests_queued_flush", "of these, writes of new values"},
+    {"disk_requests_queued_read", "of these, reads that calls wait for"},
+    {"disk_requests_queued_reinsert", "of these, of reclaim"},
+    {"disk_requests_queued_scrub", "of these, of checks in the background"},
     {"disk_written_bytes_total", "bytes written to devices, all kinds"},
     {"recovery_dropped_total", "recovered records that could not be kept"},
 };

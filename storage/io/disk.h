@@ -27,6 +27,7 @@
 // Errors: absl::Status with canonical codes. After a failed Sync nothing is assumed durable.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -56,6 +57,7 @@ struct DiskStats {  // monotone counters but for `queued` and `in_flight`
   uint64_t fixed_transfers = 0;  // kernel calls on registered memory (io_uring)
   uint64_t refused_buffers = 0;  // pieces of RegisterBuffer's memory that the kernel refused
   uint64_t queued = 0, in_flight = 0;
+  std::array<uint64_t, kIoClasses> queued_in{};  // `queued` by IoClass
 };
 
 class Disk {

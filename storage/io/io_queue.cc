@@ -170,6 +170,7 @@ DiskStats IoQueue::stats() const {
   DiskStats stats = stats_;
   stats.in_flight = in_flight_;
   stats.queued = entries_ - flying_.size();
+  for (int c = 0; c < kIoClasses; ++c) stats.queued_in[c] = lines_[c].waiting.size();
   return stats;
 }
 

@@ -3,9 +3,10 @@
 // IoQueue: which request of a Disk goes to the kernel next, shared by all engines.
 //
 // Requests wait in one line a class. Classes share the device by weight (read 1000, flush 300,
-// reinsert 100, scrub 50; stride scheduling), so a lower class is slowed but never starved. Requests are handed
-// out in pieces of at most split_bytes; the pieces in flight are bounded by count and by bytes
-// (one piece always goes). A request of which no piece was handed out yet can expire.
+// reinsert 100, scrub 50; stride scheduling), so a lower class is slowed but never starved.
+// Requests are handed out in pieces of at most split_bytes; the pieces in flight are bounded by
+// count and by bytes (one piece always goes). A request of which no piece was handed out yet can
+// expire.
 //
 // Thread-compatible: the engine's lock, or its one thread, protects it. It never runs `done`: it
 // hands back what ended, and the engine runs that without a lock.

@@ -182,6 +182,21 @@ TEST_F(IoQueueTest, CloseCancelsWhatWaitsAndLetsFlyingPiecesEnd) {
   EXPECT_EQ(ends_.back(), "late CANCELLED");
 }
 
+TEST_F(IoQueueTest, WhatWaitsIsCountedByClass) {
+  DiskOptions options;
+  options.queue_depth = 1;
+  Make(options);
+  for (int i = 0; i < 3; ++i) Push("read", 4096, IoClass::kRead);
+  Push("flush", 4096, IoClass::kFlush);
+  Push("scrub", 4096, IoClass::kScrub);
+  const auto piece = queue_->Take();
+  ASSERT_TRUE(piece);
+  const DiskStats stats = queue_->stats();
+  EXPECT_EQ(stats.queued, 4u);
+  EXPECT_EQ(stats.queued_in, (std::array<uint64_t, kIoClasses>{2, 1, 0, 1}));
+  End(*piece);
+}
+
 TEST_F(IoQueueTest, AFullQueueRefuses) {
   DiskOptions options;
   options.queued_max = 2;

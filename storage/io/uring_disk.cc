@@ -78,6 +78,9 @@ class UringDisk final : public Disk {
     absl::MutexLock lock(&mutex_);
     DiskStats stats = stats_;
     stats.queued += arrived_.size();
+    for (const IoRequest& request : arrived_) {
+      ++stats.queued_in[static_cast<size_t>(request.io_class)];
+    }
     return stats;
   }
 

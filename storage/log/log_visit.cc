@@ -2,6 +2,7 @@
 //
 // The log's counters under their names in docs/metrics.
 #include <algorithm>
+#include <array>
 
 #include "storage/log/log_impl.h"
 
@@ -61,9 +62,11 @@ void LogImpl::VisitCounters(
   say("log_write_queue_bytes", writer_.queued_bytes());
   uint64_t queued = 0, in_flight = 0, written = 0, errors = 0, offline = 0, read_only = 0, slow = 0;
   double p99_ms = 0;
+  std::array<uint64_t, kIoClasses> queued_in{};
   for (const auto& device : context_->set.devices) {
     const DiskStats stats = device->disk->stats();
     queued += stats.queued;
+    for (int c = 0; c < kIoClasses; ++c) queued_in[c] += stats.queued_in[c];
     in_flight += stats.in_flight;
     written += stats.written_bytes;
     errors += stats.errors;
@@ -74,6 +77,10 @@ void LogImpl::VisitCounters(
     p99_ms = std::max(p99_ms, absl::ToDoubleMilliseconds(device->latency.p99(now)));
   }
   say("disk_requests_queued", queued);
+  say("disk_requests_queued_read", queued_in[static_cast<size_t>(IoClass::kRead)]);
+  say("disk_requests_queued_flush", queued_in[static_cast<size_t>(IoClass::kFlush)]);
+  say("disk_requests_queued_reinsert", queued_in[static_cast<size_t>(IoClass::kReinsert)]);
+  say("disk_requests_queued_scrub", queued_in[static_cast<size_t>(IoClass::kScrub)]);
   say("disk_requests_in_flight", in_flight);
   say("disk_written_bytes_total", written);
   say("disk_errors_total", errors);
