@@ -39,7 +39,7 @@ class UringDisk final : public Disk {
 
   // Starts the thread; when it returns OK, `file` was taken.
   absl::Status Start(OpenedFile* file) {
-    wake_ = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    wake_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
     if (!wake_) return StatusFromErrno(errno, "eventfd");
     absl::Status opened;
     absl::Notification ready;
@@ -143,20 +143,20 @@ class UringDisk final : public Disk {
   }
 
   void Arrive(IoRequest request) {
-    bool first = false;
+    bool asleep = false;
     {
       absl::MutexLock lock(&mutex_);
-      first = arrived_.empty();
       arrived_.push_back(std::move(request));
+      asleep = std::exchange(asleep_, false);
     }
-    // The ring's own thread looks at arrivals before it sleeps.
-    if (first && std::this_thread::get_id() != thread_.get_id()) Wake();
+    if (asleep) Wake();
   }
 
+  // One write a sleep of the ring's thread at most (but for rare calls), so it never blocks.
   void Wake() {
     const uint64_t one = 1;
-    // EAGAIN: the counter is full, so the thread is awake anyway.
-    [[maybe_unused]] const ssize_t written = write(wake_.get(), &one, sizeof(one));
+    while (write(wake_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
+    }
   }
 
   // ---- the ring's thread ----
@@ -175,12 +175,20 @@ class UringDisk final : public Disk {
         if (arrived_.empty()) break;
         continue;
       }
-      if (!wake_armed_) ring->PollIn(wake_.get(), kWakeTag);
+      if (!wake_armed_) ring->ReadEvent(wake_.get(), &wake_count_, kWakeTag);
       wake_armed_ = true;
-      Publish();
-      Wait(ring, more);
+      Wait(ring, more || !FallAsleep());
     }
     Publish();
+  }
+
+  // From here on an arrival wakes the thread. False: there are some that it has not seen, so it
+  // submits what it has and looks again.
+  bool FallAsleep() {
+    absl::MutexLock lock(&mutex_);
+    PublishLocked();
+    asleep_ = arrived_.empty();
+    return asleep_;
   }
 
   // True when there is work that waits for nothing.
@@ -191,6 +199,7 @@ class UringDisk final : public Disk {
     bool stop = false, more = false;
     {
       absl::MutexLock lock(&mutex_);
+      asleep_ = false;
       arrived.swap(arrived_);
       to_unregister.swap(to_unregister_);
       if (!to_register_.empty()) {
@@ -243,8 +252,6 @@ class UringDisk final : public Disk {
     std::vector<uint32_t> again;
     ring->SubmitAndWait(limit, [&](uint64_t tag, int32_t result) {
       if (tag == kWakeTag) {
-        uint64_t count = 0;
-        [[maybe_unused]] const ssize_t n = read(wake_.get(), &count, sizeof(count));
         wake_armed_ = false;
         return;
       }
@@ -285,6 +292,10 @@ class UringDisk final : public Disk {
 
   void Publish() {
     absl::MutexLock lock(&mutex_);
+    PublishLocked();
+  }
+
+  void PublishLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     stats_ = queue_.stats();
     stats_.fixed_transfers = fixed_transfers_;
     stats_.refused_buffers = refused_buffers_;
@@ -301,6 +312,7 @@ class UringDisk final : public Disk {
   std::vector<std::span<std::byte>> to_register_ ABSL_GUARDED_BY(mutex_);
   std::vector<Unregister> to_unregister_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool asleep_ ABSL_GUARDED_BY(mutex_) = false;  // the ring's thread, until somebody wakes it
   DiskStats stats_ ABSL_GUARDED_BY(mutex_);
 
   // The ring's thread alone, once it runs.
@@ -308,6 +320,7 @@ class UringDisk final : public Disk {
   std::vector<Operation> operations_;
   std::vector<uint32_t> free_operations_;
   bool wake_armed_ = false;
+  uint64_t wake_count_ = 0;  // the kernel writes it while armed
   uint64_t fixed_transfers_ = 0, refused_buffers_ = 0;
 
   std::jthread thread_;

@@ -2,7 +2,6 @@
 #include "storage/io/uring_ring.h"
 
 #include <liburing.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <array>
@@ -17,7 +16,7 @@ namespace kvgate::storage {
 namespace {
 
 constexpr unsigned kBuffersMax = 4096;  // of 64 MiB: 256 GiB of pool
-constexpr uint32_t kSpareEntries = 8;   // the poll of the eventfd, and time-outs
+constexpr uint32_t kSpareEntries = 8;   // the read of the eventfd, and time-outs
 
 struct Rung {
   unsigned flags;
@@ -137,9 +136,9 @@ void Ring::Fdatasync(uint64_t tag) {
   impl_->Finish(sqe);
 }
 
-void Ring::PollIn(int fd, uint64_t tag) {
+void Ring::ReadEvent(int fd, uint64_t* count, uint64_t tag) {
   io_uring_sqe* sqe = impl_->Sqe(tag);
-  io_uring_prep_poll_add(sqe, fd, POLLIN);
+  io_uring_prep_read(sqe, fd, count, sizeof(*count), 0);
   io_uring_sqe_set_data64(sqe, tag);
 }
 

@@ -33,11 +33,12 @@ class Ring {
   // The fallbacks taken: "no DEFER_TASKRUN; …".
   const std::string& note() const { return note_; }
 
-  // Prepare one operation; there is room for `entries` + a poll in flight.
+  // Prepare one operation; there is room for `entries` + a ReadEvent in flight.
   void Read(uint64_t offset, std::byte* data, uint64_t bytes, uint64_t tag);
   void Write(uint64_t offset, const std::byte* data, uint64_t bytes, uint64_t tag);
   void Fdatasync(uint64_t tag);
-  void PollIn(int fd, uint64_t tag);
+  // Ends once the eventfd `fd` was written to; `count` stays alive until then.
+  void ReadEvent(int fd, uint64_t* count, uint64_t tag);
 
   // Submits what was prepared, waits for at least one completion but no longer than `limit`
   // (InfiniteDuration: no limit), and hands over all completions.
