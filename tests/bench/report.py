@@ -85,6 +85,13 @@ def _section(file: Path, rows: Rows) -> str:
     return "\n".join([*lines, f"Raw pairs: [`{FOLDER}/{file.name}`](benchmarks/{file.name}).", ""])
 
 
+def table(rows: Rows) -> str:
+    """For people; the rows of one run."""
+    return "\n".join(
+        [_line(COLUMNS), "|" + "---|" * len(COLUMNS), *(_line(_cells(r)) for r in rows)]
+    )
+
+
 def _origin(row: dict[str, Any]) -> str:
     dirty = " with local changes" if row["dirty"] else ""
     return f"`{row['command']}`, commit {row['commit']}{dirty}, {row['machine']}."
