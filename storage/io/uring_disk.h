@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // uring_disk: a Disk on io_uring. One thread owns the ring (SINGLE_ISSUER, DEFER_TASKRUN); others
-// hand requests over through a locked list and an eventfd. Registered file and buffers where the
-// kernel lets us; each is left away, and named in note(), where it does not. No SQPOLL, no IOPOLL:
-// on two cores they starve the rest.
+// hand requests over through a locked list, and an eventfd that is written to only while it sleeps.
+// Registered file and buffers where the kernel lets us; each is left away, and named in note(),
+// where it does not. No SQPOLL, no IOPOLL: on two cores they starve the rest.
 //
 // Promises, threads, stop: disk.h. A request in the kernel is never cancelled.
 // Fixed buffers: RegisterBuffer returns at once; the ring's thread registers pieces of at most

@@ -77,9 +77,9 @@ class Bench:
         self._open("auto", 0)
         for block, depth, bound in ((MIB, 8, 0.92), (4 * MIB, 4, 0.92), (64 << 10, 32, 0.90)):
             # Twice the log: the second lap has begun everywhere.
-            self.engine.ask("fill", block, 2 * DISK_BYTES + GIB)
+            self._fill(block, 2 * DISK_BYTES + GIB)
             self._reads(block, depth, bound)
-        self.engine.ask("fill", MIB, DISK_BYTES + GIB)
+        self._fill(MIB, DISK_BYTES + GIB)
         self._writes()
         self._mixed()
         self.engine.ask("close")
@@ -111,7 +111,9 @@ class Bench:
     def _read(self, block: int, depth: int) -> Answer:
         answer = self.engine.ask("read", block, depth, self._seconds, READ_BYTES)
         if answer["missed"]:
-            self.wrong.append(f"{answer['missed']} reads of {_size(block)}: {answer['last_miss']}")
+            self.wrong.append(
+                f"{answer['missed']} reads of {_size(block)} missed: GetState {answer['last_miss']}"
+            )
         return answer
 
     def _writes(self) -> None:
@@ -120,8 +122,7 @@ class Bench:
         def ours() -> float:
             answer = self.engine.ask("write", MIB, WRITE_DEPTH, self._seconds)
             cpu.append(answer["cpu_s_per_gib"])
-            if answer["not_logged"]:
-                self.wrong.append(f"{answer['not_logged']} writes did not reach the log")
+            self._all_logged("write", answer)
             return float(answer["device_bytes_per_s"])
 
         pairs = self._alternate(ours, lambda: self._fio("write", MIB, 8, "io_uring"))
@@ -130,15 +131,18 @@ class Bench:
 
     def _mixed(self) -> None:
         """Reads and writes at once, each beside itself alone."""
-        alone: list[float] = []
 
         def mixed() -> Answer:
             skip = MEMORY_BYTES * 2
-            return self.engine.ask("mixed", MIB, 8, self._seconds, GIB, skip)
+            answer = self.engine.ask("mixed", MIB, 8, self._seconds, GIB, skip)
+            self._all_logged("mixed", answer["write"])
+            return answer
 
         def solo() -> Pair:
             read = self._read(MIB, 8)["bytes_per_s"]
-            return read, self.engine.ask("write", MIB, WRITE_DEPTH, self._seconds)["bytes_per_s"]
+            answer = self.engine.ask("write", MIB, WRITE_DEPTH, self._seconds)
+            self._all_logged("write alone", answer)
+            return read, answer["bytes_per_s"]
 
         reads: list[Pair] = []
         writes: list[Pair] = []
@@ -146,7 +150,6 @@ class Bench:
             both, single = (mixed(), solo()) if number % 2 == 0 else (solo(), mixed())[::-1]
             reads.append((both["read"]["bytes_per_s"], single[0]))
             writes.append((both["write"]["bytes_per_s"], single[1]))
-            alone.append(single[0])
         self._ratio_row("engine_mixed_read", reads, "bytes/s", "alone", 0.60)
         self._ratio_row("engine_mixed_write", writes, "bytes/s", "alone", 0.15)
 
@@ -180,6 +183,14 @@ class Bench:
     def _open(self, engine: str, threads: int) -> None:
         facts = self.engine.ask("open", self._store, MEMORY_BYTES, DISK_BYTES, engine, threads)
         print(f"store: {facts['engine']}, {facts['mode']}", file=sys.stderr)
+
+    def _fill(self, block: int, size: int) -> None:
+        self._all_logged("fill", self.engine.ask("fill", block, size))
+
+    def _all_logged(self, what: str, answer: Answer) -> None:
+        """A block that the log refused is in memory only, and a later read misses it."""
+        if answer["not_logged"]:
+            self.wrong.append(f"{what}: {answer['not_logged']} blocks did not reach the log")
 
     def _fio(
         self, verb: str, block: int, depth: int, engine: str, jobs: int = 1, loops: int = 0
