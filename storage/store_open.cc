@@ -262,8 +262,9 @@ absl::Status StoreImpl::Close(absl::Duration limit) {
     absl::MutexLock lock(&mu_);
     closing_ = true;
     if (closed_) return absl::OkStatus();
-    // What is buffered can only be written behind what the log already holds.
-    mu_.AwaitWithDeadline(absl::Condition(&loaded_), by);
+    // What is buffered can only be written behind what the log already holds. A refused start
+    // loads nothing.
+    if (loader_.joinable()) mu_.AwaitWithDeadline(absl::Condition(&loaded_), by);
     // Calls that wait for the disk may still get what they wait for.
     mu_.AwaitWithDeadline(absl::Condition(
                               +[](uint32_t* calls) { return *calls == 0; }, &calls_),

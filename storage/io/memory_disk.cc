@@ -150,11 +150,13 @@ void MemoryMedium::CrashLocked(CrashKind kind, uint64_t seed) {
     Store(write->offset, write->before);
   }
   std::mt19937_64 random(seed);
+  const uint64_t sector = random() % 2 == 0 ? kSectorBytes : kDiskAlign;
+  const uint64_t kept_of_8 = 1 + random() % 7;  // sectors of a torn write
   for (const Pending& write : pending_) {
     const uint64_t fate = random() % 3;  // lost, kept, torn
-    for (uint64_t at = 0; at < write.after.size(); at += kSectorBytes) {
-      const bool kept = fate == 1 || (fate == 2 && random() % 2 == 0);
-      const uint64_t bytes = std::min<uint64_t>(kSectorBytes, write.after.size() - at);
+    for (uint64_t at = 0; at < write.after.size(); at += sector) {
+      const bool kept = fate == 1 || (fate == 2 && random() % 8 < kept_of_8);
+      const uint64_t bytes = std::min<uint64_t>(sector, write.after.size() - at);
       if (kept) Store(write.offset + at, std::span(write.after).subspan(at, bytes));
     }
   }

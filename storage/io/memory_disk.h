@@ -9,10 +9,10 @@
 //   disk.reset();  disk = OpenMemoryDisk(medium);   // what survived
 //
 // kKill is kill -9 of the process: every write whose transfer ended stays. kPowerCut keeps what a
-// Sync covered; each later write is, by the seed, kept, lost, or torn at 512 B sectors, in any
-// combination. The same seed and history give the same bytes.
-// Memory: bytes written are held once, unsynced ones twice; untouched space costs nothing.
-// Thread-safe. One disk at a time: opening a second fences the first off like a crash.
+// Sync covered; each later write is, by the seed, kept, lost, or torn, in any combination, at
+// sectors of 512 or of 4096 B, whichever the seed gives the device. The same seed and history give
+// the same bytes. Memory: bytes written are held once, unsynced ones twice; untouched space costs
+// nothing. Thread-safe. One disk at a time: opening a second fences the first off like a crash.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
+#include <rocksdb/env.h>
 #include <rocksdb/options.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
@@ -113,6 +114,14 @@ std::optional<NamespaceRecord> DecodeNamespaceRecord(uint32_t id, std::string_vi
   return out;
 }
 
+// RocksDB's own log file: without space it ends the process at its second failed line. Errors reach
+// us as a Status.
+class NoLog final : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char* /*format*/, va_list /*arguments*/) override {}
+};
+
 // Small: a few writes a second, and one scan at start.
 rocksdb::Options RocksOptions() {
   rocksdb::Options options;
@@ -122,10 +131,8 @@ rocksdb::Options RocksOptions() {
   options.max_write_buffer_number = 2;
   options.max_open_files = 64;
   options.max_background_jobs = 2;
-  options.keep_log_file_num = 2;
-  options.max_log_file_size = 1 << 20;
   options.max_total_wal_size = 64 << 20;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.info_log = std::make_shared<NoLog>();
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   rocksdb::BlockBasedTableOptions table;
@@ -139,6 +146,12 @@ absl::StatusOr<std::unique_ptr<rocksdb::DB>> OpenDb(const std::string& directory
   const rocksdb::Status status = rocksdb::DB::Open(RocksOptions(), directory, &db);
   if (!status.ok()) return FromRocks(status, absl::StrCat("open ", directory));
   return std::unique_ptr<rocksdb::DB>(db);
+}
+
+// It refuses all writes after one that failed, until it is asked to try again.
+rocksdb::Status ForNext(rocksdb::DB& db, rocksdb::Status status) {
+  if (!status.ok()) (void)db.Resume().ok();
+  return status;
 }
 
 // Whether what `directory` holds belongs to this set; NOT_FOUND: it is new.
@@ -248,13 +261,15 @@ absl::Status Checkpoint::PutSegment(uint32_t device, uint32_t segment, std::stri
   absl::ReaderMutexLock lock(&impl_->mu);
   rocksdb::WriteBatch batch;
   batch.Put(SegmentKey(device, segment), SliceOf(image));
-  return Counted(FromRocks(impl_->db->Write(rocksdb::WriteOptions(), &batch), "write a segment"),
+  return Counted(FromRocks(ForNext(*impl_->db, impl_->db->Write(rocksdb::WriteOptions(), &batch)),
+                           "write a segment"),
                  image.size());
 }
 
 absl::Status Checkpoint::DeleteSegment(uint32_t device, uint32_t segment) {
   absl::ReaderMutexLock lock(&impl_->mu);
-  return Counted(FromRocks(impl_->db->Delete(rocksdb::WriteOptions(), SegmentKey(device, segment)),
+  return Counted(FromRocks(ForNext(*impl_->db, impl_->db->Delete(rocksdb::WriteOptions(),
+                                                                 SegmentKey(device, segment))),
                            "delete a segment"),
                  9);
 }
@@ -265,7 +280,8 @@ absl::Status Checkpoint::PutNamespace(const NamespaceRecord& record) {
   synced.sync = true;
   const std::string value = EncodeNamespaceRecord(record);
   return Counted(
-      FromRocks(impl_->db->Put(synced, NamespaceKey(record.id), value), "write a namespace"),
+      FromRocks(ForNext(*impl_->db, impl_->db->Put(synced, NamespaceKey(record.id), value)),
+                "write a namespace"),
       value.size());
 }
 

@@ -57,8 +57,12 @@ LogImpl::~LogImpl() {
   reclaimer_.Stop();
   writer_.Stop();
   sealer_.Stop();
-  // Waits for what is in flight; the callbacks still find every part alive.
-  for (const auto& device : context_->set.devices) device->disk.reset();
+  // Waits for what is in flight; the callbacks still find every part alive, the pointer included:
+  // reset() would clear it first.
+  for (const auto& device : context_->set.devices) {
+    device->disk.get_deleter()(device->disk.get());
+    (void)device->disk.release();
+  }
 }
 
 absl::Status LogImpl::Prepare() {
