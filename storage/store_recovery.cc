@@ -2,6 +2,7 @@
 #include "storage/store_recovery.h"
 
 #include <algorithm>
+#include <array>
 
 namespace kvgate::storage {
 namespace {
@@ -9,6 +10,7 @@ namespace {
 BlockId KeyOf(const BlockId& id) { return {id.ns, id.hash, 0, 0}; }
 
 uint64_t VersionIn(const absl::flat_hash_map<BlockId, uint64_t>& map, const BlockId& id) {
+  if (map.empty()) return 0;
   const auto it = map.find(id);
   return it == map.end() ? 0 : it->second;
 }
@@ -62,7 +64,15 @@ void RecoveryMerge::AddValue(const RecoveredRecord& record) {
 }
 
 void RecoveryMerge::Add(std::span<const RecoveredRecord> records) {
-  for (const RecoveredRecord& record : records) {
+  constexpr size_t kAhead = 64;
+  std::array<BlockId, kAhead> ids;
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (i % kAhead == 0) {
+      const size_t count = std::min(kAhead, records.size() - i);
+      for (size_t j = 0; j < count; ++j) ids[j] = BlockIdOf(records[i + j].meta);
+      index_->Prefetch({ids.data(), count});
+    }
+    const RecoveredRecord& record = records[i];
     version_max_ = std::max(version_max_, record.meta.version);
     if (record.meta.type == RecordType::kTombstone) {
       AddTombstone(record.meta);

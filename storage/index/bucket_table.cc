@@ -36,9 +36,9 @@ void BucketTable::Place(Partition* partition, uint32_t home, uint8_t tag, uint32
   partition->Set(at, tag, slot);
 }
 
-void BucketTable::Grow(Partition* partition, const Slots& slots) {
+void BucketTable::Resize(Partition* partition, uint32_t new_capacity, const Slots& slots) {
   Partition grown;
-  grown.capacity = std::max(kCapacityMin, partition->capacity + partition->capacity / 5);
+  grown.capacity = new_capacity;
   grown.count = partition->count;
   grown.data = std::make_unique<uint8_t[]>(grown.capacity * kBucketBytes);
   const uint32_t capacity = partition->capacity;
@@ -53,9 +53,21 @@ void BucketTable::Grow(Partition* partition, const Slots& slots) {
   *partition = std::move(grown);
 }
 
+void BucketTable::Reserve(uint64_t entries, const Slots& slots) {
+  const uint64_t wanted = entries / partitions_.size() * 5 / 4 + 1;
+  for (Partition& partition : partitions_) {
+    if (partition.capacity < wanted) {
+      Resize(&partition, std::max(kCapacityMin, static_cast<uint32_t>(wanted)), slots);
+    }
+  }
+}
+
 void BucketTable::Insert(uint64_t hash, uint32_t slot, const Slots& slots) {
   Partition& partition = partitions_[PartitionOf(hash)];
-  if (Full(partition.count + 1, partition.capacity)) Grow(&partition, slots);
+  if (Full(partition.count + 1, partition.capacity)) {
+    const uint32_t capacity = partition.capacity + partition.capacity / 5;
+    Resize(&partition, std::max(kCapacityMin, capacity), slots);
+  }
   Place(&partition, HomeOf(hash, partition.capacity), TagOf(hash), slot);
   ++partition.count;
 }

@@ -48,6 +48,8 @@ class BucketTable {
     return 0xFFFFFFFF;
   }
 
+  // Makes room for that many entries, so that partitions need not grow step by step.
+  void Reserve(uint64_t entries, const Slots& slots);
   // The slot must not be in it yet.
   void Insert(uint64_t hash, uint32_t slot, const Slots& slots);
   // The slot must be in it.
@@ -92,7 +94,7 @@ class BucketTable {
     return static_cast<uint32_t>((bits * capacity) >> 32);
   }
   static void Place(Partition* partition, uint32_t home, uint8_t tag, uint32_t slot);
-  void Grow(Partition* partition, const Slots& slots);
+  void Resize(Partition* partition, uint32_t capacity, const Slots& slots);
 
   uint32_t shift_;
   uint64_t bytes_ = 0;

@@ -25,6 +25,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -64,8 +65,9 @@ class Index {
 
   virtual std::optional<IndexEntry> Find(const BlockId& id) const = 0;
   virtual std::optional<IndexState> FindState(const BlockId& id) const = 0;
-  // Tells that the id will be looked for soon. May do nothing.
-  virtual void Prefetch(const BlockId& id) const = 0;
+  // Tells that these will be looked for soon, and how many entries will come. May do nothing.
+  virtual void Prefetch(std::span<const BlockId> ids) const = 0;
+  virtual void Reserve(uint64_t entries) = 0;
 
   // Inserts, or replaces an entry of a lower version. kOlder: one of this or a higher version
   // stays.

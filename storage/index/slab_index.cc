@@ -74,9 +74,15 @@ class SlabIndex final : public Index {
                       .hit = slot.Has(IndexSlot::kHit)};
   }
 
-  void Prefetch(const BlockId& id) const override {
+  void Prefetch(std::span<const BlockId> ids) const override {
     absl::MutexLock lock(&mu_);
-    buckets_.Prefetch(BucketHash(id.hash.lo, id.group, id.shard));
+    for (const BlockId& id : ids) {
+      buckets_.Prefetch(BucketHash(id.hash.lo, id.group, id.shard));
+    }
+  }
+  void Reserve(uint64_t entries) override {
+    absl::MutexLock lock(&mu_);
+    buckets_.Reserve(std::min(entries, blocks_max_), SlotHashes(slab_));
   }
 
   PutResult Put(const IndexEntry& entry) override;

@@ -99,6 +99,7 @@ absl::Status GrowFile(const UniqueFd& fd, const std::string& path, uint64_t byte
   struct stat info {};
   if (fstat(fd.get(), &info) != 0)
     return StatusFromErrno(errno, absl::StrCat("cannot stat ", path));
+  if (static_cast<uint64_t>(info.st_size) >= bytes) return absl::OkStatus();
   const uint64_t held = static_cast<uint64_t>(info.st_blocks) * 512;
   absl::StatusOr<Space> space = SpaceOf(path);
   if (!space.ok()) return space.status();
@@ -107,7 +108,6 @@ absl::Status GrowFile(const UniqueFd& fd, const std::string& path, uint64_t byte
         ErrorId::kNoSpace, absl::StrCat(path, " needs ", bytes - held,
                                         " bytes more, the file system has ", space->free_bytes)));
   }
-  if (static_cast<uint64_t>(info.st_size) >= bytes) return absl::OkStatus();
   if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
     return StatusFromErrno(errno, absl::StrCat("cannot grow ", path, " to ", bytes, " bytes"));
   }

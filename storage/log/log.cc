@@ -69,6 +69,7 @@ absl::Status LogImpl::Prepare() {
   recovery_ = std::make_unique<Recovery>(context_.get());
   if (absl::Status s = recovery_->Prepare(); !s.ok()) return s;
   cache_seconds_ = recovery_->cache_seconds();
+  records_expected_ = recovery_->records_expected();
   // Every namespace is durable in the checkpoint before it is used.
   namespaces_known_ = context_->checkpoint != nullptr && !context_->checkpoint->made_anew() &&
                       context_->counters.rocksdb_rebuilds == 0;
@@ -251,6 +252,7 @@ LogFacts LogImpl::facts() const {
   out.version_max = context_->version_max.load();
   out.cache_seconds = cache_seconds_;
   out.namespaces_known = namespaces_known_;
+  out.records_expected = records_expected_;
   out.devices = static_cast<uint32_t>(context_->set.devices.size());
   for (const auto& device : context_->set.devices) {
     out.segments += device->segments;

@@ -128,8 +128,9 @@ struct LogFacts {
   uint64_t made_with_bytes = 0;  // of all devices, as formatted
   uint32_t devices = 0, segments = 0;
   wire::HashSecret hash_secret{};
-  uint64_t version_max = 0;    // highest version given so far
-  uint32_t cache_seconds = 0;  // cache clock at the last anchor, carried on
+  uint64_t version_max = 0;       // highest version given so far
+  uint32_t cache_seconds = 0;     // cache clock at the last anchor, carried on
+  uint64_t records_expected = 0;  // after Prepare: about so many will be handed over
   // The checkpoint is whole: no namespace is known to the segments alone.
   bool namespaces_known = false;
 };

@@ -70,6 +70,7 @@ class LogImpl final : public Log {
   std::atomic<double> read_base_ms_{0.2};       // of smaller ones
   // Written by Prepare, constant afterwards.
   uint32_t cache_seconds_ = 0;
+  uint64_t records_expected_ = 0;
   bool namespaces_known_ = false;
   std::unique_ptr<Recovery> recovery_;  // from Prepare to the end of Load
 

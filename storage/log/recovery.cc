@@ -220,13 +220,21 @@ absl::Status Recovery::WalkBatch(SegmentId id, const Batch& batch, FooterBuilder
   if (absl::Status s = LearnNamespace(batch.ns); !s.ok()) return s;
   Learn(batch.info.marks);
   const wire::NsDigest ns_digest = context_->namespaces.Find(batch.ns.id)->ns_digest;
+  const LogDevice& device = context_->device(id.device);
+  const uint32_t payload_page = batch.info.first_page + batch.info.header_pages;
+  const bool together = ReadPayloads(device, id.local, batch, buffer);
   bool torn = false;
   for (size_t i = 0; i < batch.records.size(); ++i) {
     const LogRecord& record = batch.records[i];
     context_->RaiseVersion(record.meta.version);
     if (record.meta.type == RecordType::kValue) {
-      const absl::Status status = ReadVerified(context_->device(id.device), id.local, record,
-                                               batch.keys[i], ns_digest, IoClass::kRead, buffer);
+      const uint32_t at = record.first_page - payload_page;
+      const absl::Status status =
+          together ? VerifyPayload(device, id.local, record, batch.keys[i], ns_digest,
+                                   buffer->span().subspan(uint64_t{at} * kPageBytes,
+                                                          AlignToPage(record.meta.length)))
+                   : ReadVerified(device, id.local, record, batch.keys[i], ns_digest,
+                                  IoClass::kRead, buffer);
       if (!status.ok()) {
         if (!IsDamage(status)) return status;
         torn = true;
@@ -469,6 +477,16 @@ absl::Status Recovery::RecoverYoungest() {
     }
   }
   return absl::OkStatus();
+}
+
+uint64_t Recovery::records_expected() const {
+  if (found_.empty()) return 0;
+  uint64_t records = 0, segments = 0;
+  for (const Found& segment : found_) records += segment.records.size();
+  for (const std::vector<Header>& device : headers_) {
+    for (const Header& header : device) segments += header.sequence != 0;
+  }
+  return records * segments / found_.size();
 }
 
 absl::Status Recovery::Prepare() {

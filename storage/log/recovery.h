@@ -40,6 +40,8 @@ class Recovery {
   absl::Status Load(const RecoverSink& sink, const std::atomic<bool>& stop);
   // Cache clock at this moment, by the last anchor and the boot or wall clock.
   uint32_t cache_seconds() const { return cache_seconds_; }
+  // As many a segment as the ones that Prepare read hold.
+  uint64_t records_expected() const;
   // Values with an expiry that were not handed over, since no clock says how old they are.
   std::vector<RecordMeta> take_ttl_dropped() { return std::move(ttl_dropped_); }
 

@@ -146,6 +146,32 @@ absl::StatusOr<WalkEnd> WalkSegment(const LogDevice& device, uint32_t segment, u
   }
 }
 
+absl::Status VerifyPayload(const LogDevice& device, uint32_t segment, const LogRecord& record,
+                           std::string_view key, const wire::NsDigest& ns_digest,
+                           std::span<const std::byte> payload) {
+  const uint64_t length = record.meta.length;
+  if (!internal::AllZero(payload.subspan(length))) {
+    return internal::Damaged(Name(device, segment), "padding of a payload");
+  }
+  const uint32_t prefix = wire::BlockCrcPrefix(wire::BlockCrcOfKey(ns_digest, key),
+                                               record.meta.group, record.meta.shard, length);
+  if (wire::Crc32c(prefix, payload.data(), length) != record.meta.crc) {
+    return internal::Damaged(Name(device, segment), "block checksum");
+  }
+  return absl::OkStatus();
+}
+
+// One read for all small payloads of a batch.
+bool ReadPayloads(const LogDevice& device, uint32_t segment, const Batch& batch,
+                  AlignedBuffer* buffer) {
+  const BatchInfo& info = batch.info;
+  const uint64_t bytes = uint64_t{info.batch_pages - info.header_pages} * kPageBytes;
+  if (batch.records.size() < 2 || bytes == 0) return false;
+  if (buffer->size() < bytes) *buffer = AlignedBuffer(bytes);
+  const uint64_t from = device.OffsetOf(segment, info.first_page + info.header_pages);
+  return ReadAs(device, from, buffer->first(bytes), IoClass::kRead).ok();
+}
+
 absl::Status ReadVerified(const LogDevice& device, uint32_t segment, const LogRecord& record,
                           std::string_view key, const wire::NsDigest& ns_digest, IoClass io_class,
                           AlignedBuffer* buffer) {
@@ -156,15 +182,7 @@ absl::Status ReadVerified(const LogDevice& device, uint32_t segment, const LogRe
       !s.ok()) {
     return s;
   }
-  if (!internal::AllZero(std::span<const std::byte>(buffer->first(padded)).subspan(length))) {
-    return internal::Damaged(Name(device, segment), "padding of a payload");
-  }
-  const uint32_t prefix = wire::BlockCrcPrefix(wire::BlockCrcOfKey(ns_digest, key),
-                                               record.meta.group, record.meta.shard, length);
-  if (wire::Crc32c(prefix, buffer->data(), length) != record.meta.crc) {
-    return internal::Damaged(Name(device, segment), "block checksum");
-  }
-  return absl::OkStatus();
+  return VerifyPayload(device, segment, record, key, ns_digest, buffer->first(padded));
 }
 
 }  // namespace kvgate::storage

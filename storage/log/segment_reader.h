@@ -42,6 +42,16 @@ struct WalkEnd {
 absl::StatusOr<WalkEnd> WalkSegment(const LogDevice& device, uint32_t segment, uint64_t lap,
                                     const std::function<bool(const Batch&)>& visit);
 
+// Whether `payload`, whole pages, is this record's: padding and block checksum; else DATA_LOSS.
+absl::Status VerifyPayload(const LogDevice& device, uint32_t segment, const LogRecord& record,
+                           std::string_view key, const wire::NsDigest& ns_digest,
+                           std::span<const std::byte> payload);
+
+// Reads all payloads of a batch of several records into `buffer`, as they lie from the batch's
+// payload on. False: a batch of one, or not all of it can be read; single records may still be.
+bool ReadPayloads(const LogDevice& device, uint32_t segment, const Batch& batch,
+                  AlignedBuffer* buffer);
+
 // Reads the payload into `buffer` (resized as needed) and checks padding and block checksum:
 // DATA_LOSS when they do not match.
 absl::Status ReadVerified(const LogDevice& device, uint32_t segment, const LogRecord& record,
