@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.fixture
 def readme_daemon(start):
-    line = re.search(r"^kvgated (.+)$", README, flags=re.MULTILINE)[1]
+    line = re.search(rf"^kvgated (--data-dir {FOLDER} .+)$", README, flags=re.MULTILINE)[1]
     words = iter(shlex.split(line))
     flags = dict(zip(words, words, strict=True))
     assert flags.pop("--data-dir") == FOLDER
@@ -109,3 +109,18 @@ def test_the_second_command_ends_with_the_count(checkout):
     only = "-k test_no_number_is_given_twice -p no:cacheprovider"
     said = checkout(f"{two_commands()[1]} lint", PYTEST_ADDOPTS=only)
     assert said.splitlines()[-1] == "1 passed, 0 failed"
+
+
+def test_the_first_hit_is_one(checkout, tmp_path):
+    (checkout.tree / "out").mkdir()
+    (checkout.tree / "out/bazel-bin").symlink_to(Path(os.environ["KVGATED"]).parents[1])
+    section = README.split("## A first hit")[1].split("```")[1]
+    build, path, *lines = section.strip().splitlines()
+    assert build.startswith("./dev build ") and path.startswith("PATH=")
+    place = tmp_path / "kvgate"
+    daemon, put, get = (line.replace("/tmp/kvgate", str(place)) for line in lines)
+    small = daemon.replace("1GiB", "256MiB").replace("4GiB", "1GiB")
+    # Typed by hand, the lines come after the daemon's answer; here they wait for it.
+    wait = f"until [ -S {place}/run/local.sock ]; do kill -0 $! || exit 1; done"
+    said = checkout("\n".join([build, path, small, wait, put, get, "kill $!; wait $!"]))
+    assert "world" in said
