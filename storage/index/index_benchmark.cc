@@ -12,9 +12,8 @@ namespace {
 // Blocks in chains of 100, as prompts make them.
 IndexEntry BlockOf(uint64_t number) {
   const auto hash = [](uint64_t n) {
-    std::mt19937_64 random(n);
-    const uint64_t lo = random();
-    return wire::Hash128{lo, random()};
+    const uint64_t lo = (n + 1) * 0x9e3779b97f4a7c15;  // the index mixes it
+    return wire::Hash128{lo, ~lo};
   };
   IndexEntry entry;
   entry.id = {1, hash(number), 0, 0};
@@ -48,7 +47,7 @@ void BM_Fill(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * count));
   state.counters["bytes_a_block"] = bytes / static_cast<double>(count);
 }
-BENCHMARK(BM_Fill)->Arg(100'000)->Arg(5'000'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(BM_Fill)->Arg(100'000)->Arg(2'000'000)->Unit(benchmark::kMillisecond);
 
 void BM_FindState(benchmark::State& state) {
   const auto count = static_cast<uint64_t>(state.range(0));
@@ -62,7 +61,7 @@ void BM_FindState(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(index->FindState(ids[at++ % ids.size()]));
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_FindState)->Arg(100'000)->Arg(5'000'000);
+BENCHMARK(BM_FindState)->Arg(100'000)->Arg(2'000'000);
 
 }  // namespace
 }  // namespace kvgate::storage
