@@ -135,7 +135,7 @@ constexpr Metric kDisk[] = {
     {"disk_devices_slow",
      "devices whose reads take ten times as long as usual for 10 s: reads without the time are "
      "refused"},
-    {"disk_read_p99_ms",
+    {"disk_read_tail_seconds",
      "99th percentile of reads of 256 KiB and more in the last 10 s, scaled to 1 MiB, of the "
      "slowest "
      "device"},

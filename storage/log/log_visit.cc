@@ -87,7 +87,7 @@ void LogImpl::VisitCounters(
   say("disk_devices_offline", offline);
   say("disk_devices_read_only", read_only);
   say("disk_devices_slow", slow);
-  visitor("disk_read_p99_ms", p99_ms);
+  visitor("disk_read_tail_seconds", p99_ms / 1000);
   // All bytes written for a byte of a caller's value; those of RocksDB count too.
   const double payload = static_cast<double>(c.payload_bytes.load());
   const double all =
