@@ -73,6 +73,9 @@ TEST_F(StoreExplain, AnExpiredBlockIsTold) {
   ASSERT_TRUE(SetSync(*store_, request).ok());
   EXPECT_EQ(Explain("k").held[0].expires_in_s, 5u);
   clock_.Advance(absl::Seconds(6));
+  // Also when nobody has asked for it since.
+  EXPECT_EQ(Reason("k"), static_cast<int>(Departure::kExpired));
+  EXPECT_EQ(CounterOf(*store_, "expired_total"), 1);
   EXPECT_EQ(StateOf("k"), GetState::kMiss);
   EXPECT_EQ(Reason("k"), static_cast<int>(Departure::kExpired));
 }
