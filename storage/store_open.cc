@@ -145,6 +145,8 @@ absl::Status StoreImpl::LoadIndex(absl::Time began) {
   uint64_t dropped = 0;
   {
     absl::MutexLock lock(&mu_);
+    // No more than Prepare said; and if it were, no version is given twice from here on.
+    next_version_ = std::max(next_version_, merge_->version_max() + 1);
     dropped = merge_->dropped();
     merge_.reset();
   }

@@ -29,7 +29,7 @@ class BucketTable {
   // `entries_max` is what the number of partitions is made for.
   explicit BucketTable(uint64_t entries_max);
 
-  // The first slot of this hash for which `matches` is true; kNoSlot: none.
+  // The first slot of this hash for which `matches` is true; 2^32 - 1: none.
   template <typename Matches>
   uint32_t Find(uint64_t hash, const Matches& matches) const {
     const Partition& partition = partitions_[PartitionOf(hash)];
